@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The agent's end of plimsoll-guestd: starting a container forks the caller, so a small single-threaded
+ * process with few descriptors does it. It is the subreaper of liblxc's monitors, dies with the agent
+ * (PR_SET_PDEATHSIG is not enough: it ends at end-of-file of its socket), and is started anew when it died.
+ */
+#ifndef AGENT_GUESTD_CLIENT_H
+#define AGENT_GUESTD_CLIENT_H
+
+#include "common/err.h"
+#include "proto/plimsoll.pb-c.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct guestd_client;
+
+/* Starts the process if it does not run. */
+int guestd_start(const char *program, struct guestd_client **ret, struct err *e);
+pid_t guestd_pid(const struct guestd_client *c);
+/* One request, one reply. A reply with ok = false becomes ERR_SYSTEM with liblxc's words. At the deadline, on
+ * cancel, or when guestd died the process is killed and the client can only be stopped. */
+int guestd_call(struct guestd_client *c, const Plimsoll__GuestdRequest *request, int64_t deadline_ns,
+                int cancel_fd, Plimsoll__GuestdReply **ret, struct err *e);
+void guestd_stop(struct guestd_client **c);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* cgroup v1 (hybrid) and v2 behind one face. A path is relative and the same in every hierarchy. */
+#ifndef AGENT_HOST_CGROUP_H
+#define AGENT_HOST_CGROUP_H
+
+#include "common/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum cgroup_layout { CGROUP_NONE, CGROUP_V1, CGROUP_V2 };
+
+/* V1 where the controllers cpu, cpuset and memory are on v1 hierarchies, V2 where they are on the unified one. */
+enum cgroup_layout cgroup_layout(void);
+
+int cgroup_make(const char *path, struct err *e);
+int cgroup_add(const char *path, pid_t pid, struct err *e);
+int cgroup_set_cpu(const char *path, int cpu, struct err *e);
+int cgroup_set_memory(const char *path, int64_t bytes, struct err *e);
+/* CPU time of everything that ever ran in it. */
+int cgroup_cpu_ns(const char *path, int64_t *ret_ns, struct err *e);
+/* Kills every process in it and below until none is left or the deadline passes. */
+int cgroup_kill(const char *path, int64_t deadline_ns, struct err *e);
+/* Removes it and all below from every hierarchy; what does not exist is fine. */
+int cgroup_remove(const char *path, struct err *e);
+/* Mount point of a v1 controller or of v2; NULL where absent. */
+const char *cgroup_mount(const char *controller);
+
+#endif
