@@ -8,7 +8,7 @@
 struct accumulator {
     size_t n;
     double mean;
-    double m2;         /* sum of squared differences from the mean */
+    double m2; /* sum of squared differences from the mean */
     double least;
     double most;
 };

@@ -3,32 +3,35 @@
  * Errors: a function that can fail returns 0 or -1 and takes a `struct err *` last.
  *
  * On failure the error is set and no out-parameter is touched; on success the error is not touched.
- * Each level that knows more prefixes what it knows (err_prefix), so that the text read from left to
- * right goes from what was attempted to what went wrong. A NULL error is allowed and means that the
- * caller does not want to know.
+ * Each level that knows more prefixes what it knows (err_prefix), so that the text read from left
+ * to right goes from what was attempted to what went wrong. A NULL error is allowed and means that
+ * the caller does not want to know.
  */
 #ifndef COMMON_ERR_H
 #define COMMON_ERR_H
 
 enum err_code {
     ERR_NONE = 0,
-    ERR_INPUT,         /* somebody's plan, configuration, message or command line is wrong */
-    ERR_SYSTEM,        /* a system call or a library failed */
-    ERR_UNAVAILABLE,   /* this host cannot do it, and the text says why */
+    ERR_INPUT,       /* somebody's plan, configuration, message or command line is wrong */
+    ERR_SYSTEM,      /* a system call or a library failed */
+    ERR_UNAVAILABLE, /* this host cannot do it, and the text says why */
     ERR_TIMEOUT,
     ERR_CANCELLED,
-    ERR_PROTOCOL,      /* a peer broke the grammar of plimsoll.proto */
-    ERR_REFUSED,       /* a peer would not have us */
+    ERR_PROTOCOL, /* a peer broke the grammar of plimsoll.proto */
+    ERR_REFUSED,  /* a peer would not have us */
     ERR_NOT_FOUND,
 };
 
 struct err {
     enum err_code code;
-    int errnum;        /* errno where a system call failed, else 0 */
-    char *text;        /* owned; NULL while code is ERR_NONE */
+    int errnum; /* errno where a system call failed, else 0 */
+    char *text; /* owned; NULL while code is ERR_NONE */
 };
 
-#define ERR_INIT {0}
+#define ERR_INIT                                                                                   \
+    {                                                                                              \
+        0                                                                                          \
+    }
 
 /* Sets the error from a format and returns -1. Whatever the error said before is replaced. */
 int err_set(struct err *e, enum err_code code, const char *format, ...)
@@ -44,7 +47,8 @@ int err_prefix(struct err *e, const char *format, ...) __attribute__((format(pri
 /* The text, never NULL. */
 const char *err_text(const struct err *e);
 
-/* Moves `from` into `to`, leaving `from` clear. Returns -1 when there was an error to move, else 0. */
+/* Moves `from` into `to`, leaving `from` clear. Returns -1 when there was an error to move, else 0.
+ */
 int err_move(struct err *to, struct err *from);
 
 /* Frees the text; the error is as if newly initialised. */

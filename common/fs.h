@@ -10,11 +10,12 @@
 #include <sys/types.h>
 
 /* Reads a regular file of at most `most` bytes; a NUL is put behind the last one. The text is the
- * caller's to free. A directory, FIFO, device, or larger file is ERR_INPUT; never blocks on a FIFO. */
+ * caller's to free. A directory, FIFO, device, or larger file is ERR_INPUT; never blocks on a FIFO.
+ */
 int fs_read(const char *path, size_t most, char **ret_text, size_t *ret_length, struct err *e);
 
-/* As fs_read for the small files of /proc and /sys, which have no size: at most 64 KiB, and a trailing
- * newline is cut off. */
+/* As fs_read for the small files of /proc and /sys, which have no size: at most 64 KiB, and a
+ * trailing newline is cut off. */
 int fs_read_kernel(const char *path, char **ret_text, struct err *e);
 
 /* Writes `text` to an existing file of /proc, /sys or a cgroup in one write(2). */
@@ -26,8 +27,8 @@ int fs_write_atomic(const char *path, const void *data, size_t length, mode_t mo
 /* Makes a folder and its parents; one that exists is fine. */
 int fs_make_dirs(const char *path, mode_t mode, struct err *e);
 
-/* Removes a tree without following symbolic links and without leaving its file system (a mount below
- * stops it with ERR_SYSTEM, EXDEV). A path that does not exist is fine. */
+/* Removes a tree without following symbolic links and without leaving its file system (a mount
+ * below stops it with ERR_SYSTEM, EXDEV). A path that does not exist is fine. */
 int fs_remove_tree(const char *path, struct err *e);
 
 /* asprintf that ends the program when memory is out: paths are short. The caller frees. */

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One line a message on standard error, "plimsoll-agent: could not ...". Under journald (JOURNAL_STREAM
- * set) each line begins with its syslog priority. Threads may log at once. Never a secret in a line.
+ * One line a message on standard error, "plimsoll-agent: could not ...". Under journald
+ * (JOURNAL_STREAM set) each line begins with its syslog priority. Threads may log at once. Never a
+ * secret in a line.
  */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
 
-enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+enum log_level {
+    LOG_LEVEL_ERROR = 3,
+    LOG_LEVEL_WARNING = 4,
+    LOG_LEVEL_INFO = 6,
+    LOG_LEVEL_DEBUG = 7
+};
 
 /* `program` must outlive all logging. Call once, before threads; the default is WARNING. */
 void log_open(const char *program, enum log_level most);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A ZeroMQ socket in a libuv loop. ZMQ_FD is edge-triggered and says only "look again": the socket is
- * drained from a prepare handle with a budget, and what is left over keeps the loop from blocking.
+ * A ZeroMQ socket in a libuv loop. ZMQ_FD is edge-triggered and says only "look again": the socket
+ * is drained from a prepare handle with a budget, and what is left over keeps the loop from
+ * blocking.
  */
 #ifndef COMMON_LOOP_H
 #define COMMON_LOOP_H
@@ -12,8 +13,8 @@
 
 struct loop_socket;
 
-/* Called on the loop's thread while the socket is readable: reads one whole message. Returns 0 to be
- * called again, -1 when there was nothing more to read (EAGAIN). */
+/* Called on the loop's thread while the socket is readable: reads one whole message. Returns 0 to
+ * be called again, -1 when there was nothing more to read (EAGAIN). */
 typedef int loop_readable(void *socket, void *arg);
 
 /* The socket stays the caller's and must outlive the watch. */
