@@ -15,4 +15,7 @@ struct verb {
     int (*run)(int argc, char **argv);
 };
 
+/* `help` and `--help` of a verb print this; a verb may call it itself. */
+void verb_print_help(const struct verb *v);
+
 #endif
