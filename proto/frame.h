@@ -5,12 +5,12 @@
  *   offset 0  "PL"     magic
  *          2  uint8    version of the grammar the sender speaks (FRAME_VERSION)
  *          3  uint8    0, reserved
- *          4  uint32   length of what follows, big-endian, at most FRAME_MOST_BYTES - FRAME_HEADER_BYTES
- *          8  protobuf
+ *          4  uint32   length of what follows, big-endian, at most FRAME_MOST_BYTES -
+ * FRAME_HEADER_BYTES 8  protobuf
  *
- * Nothing is believed before it is checked: size, version, nesting (the types do not nest deeply), the
- * caps of repeated fields (caps.c), UTF-8-free control characters in names; and decoding allocates from
- * a budget, so that a small frame cannot become a large message.
+ * Nothing is believed before it is checked: size, version, nesting (the types do not nest deeply),
+ * the caps of repeated fields (caps.c), UTF-8-free control characters in names; and decoding
+ * allocates from a budget, so that a small frame cannot become a large message.
  */
 #ifndef PROTO_FRAME_H
 #define PROTO_FRAME_H
@@ -26,7 +26,7 @@ enum {
     FRAME_OLDEST_VERSION = 1,
     FRAME_HEADER_BYTES = 8,
     FRAME_MOST_BYTES = 1 << 20,
-    FRAME_BUDGET_BYTES = 8 << 20,    /* what decoding one frame may allocate */
+    FRAME_BUDGET_BYTES = 8 << 20, /* what decoding one frame may allocate */
 };
 
 /* Encodes into a new buffer, the caller's to free. A message over the cap is ERR_PROTOCOL. */

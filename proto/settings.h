@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Typed reading of a Section's settings. The keys were checked against the catalog before; asking for
- * a key that the catalog's row does not have, or of another type, is a programming error (abort). */
+/* Typed reading of a Section's settings. The keys were checked against the catalog before; asking
+ * for a key that the catalog's row does not have, or of another type, is a programming error
+ * (abort). */
 #ifndef PROTO_SETTINGS_H
 #define PROTO_SETTINGS_H
 
