@@ -14,15 +14,27 @@ struct unit {
 
 /* Largest first; where two forms are equally short the earlier one is written. */
 static const struct unit sizes[] = {
-    {"TiB", INT64_C(1) << 40}, {"GiB", INT64_C(1) << 30}, {"MiB", INT64_C(1) << 20},
-    {"KiB", INT64_C(1) << 10}, {"TB", 1000000000000},     {"GB", 1000000000},
-    {"MB", 1000000},           {"kB", 1000},              {"B", 1},
+    {"TiB", INT64_C(1) << 40},
+    {"GiB", INT64_C(1) << 30},
+    {"MiB", INT64_C(1) << 20},
+    {"KiB", INT64_C(1) << 10},
+    {"TB", 1000000000000},
+    {"GB", 1000000000},
+    {"MB", 1000000},
+    {"kB", 1000},
+    {"B", 1},
     {NULL, 0},
 };
 
 static const struct unit durations[] = {
-    {"d", 86400000000000}, {"h", 3600000000000}, {"min", 60000000000}, {"s", 1000000000},
-    {"ms", 1000000},       {"us", 1000},         {"ns", 1},            {NULL, 0},
+    {"d", 86400000000000},
+    {"h", 3600000000000},
+    {"min", 60000000000},
+    {"s", 1000000000},
+    {"ms", 1000000},
+    {"us", 1000},
+    {"ns", 1},
+    {NULL, 0},
 };
 
 enum { MOST_DIGITS = 18 };
@@ -33,7 +45,8 @@ struct decimal {
     int decimals;
 };
 
-/* Returns what follows the number, or NULL when there is none or it has too many digits to be exact. */
+/* Returns what follows the number, or NULL when there is none or it has too many digits to be
+ * exact. */
 static const char *scan_decimal(const char *text, struct decimal *ret)
 {
     struct decimal d = {0, 0};
@@ -94,7 +107,8 @@ static int parse(const char *text, const struct unit *units, const char *expecte
 
 int units_parse_size(const char *text, int64_t *ret_bytes, struct err *e)
 {
-    return parse(text, sizes, "a size with its unit (B, kB, KiB, MB, MiB, GB, GiB, TB, TiB), as \"256MiB\"",
+    return parse(text, sizes,
+                 "a size with its unit (B, kB, KiB, MB, MiB, GB, GiB, TB, TiB), as \"256MiB\"",
                  ret_bytes, e);
 }
 

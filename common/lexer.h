@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The tokens of libconfig's syntax, cut by ourselves so that nothing unchecked reaches the library.
+ */
+#ifndef COMMON_LEXER_H
+#define COMMON_LEXER_H
+
+#include <stddef.h>
+
+enum token_kind {
+    TOKEN_END,
+    TOKEN_NAME,
+    TOKEN_STRING,
+    TOKEN_INTEGER,
+    TOKEN_LARGE, /* an integer of more than 32 bits without its L */
+    TOKEN_REAL,
+    TOKEN_FLAG,
+    TOKEN_MARK,    /* one of = : ; , { } [ ] ( ) */
+    TOKEN_INCLUDE, /* @include */
+    TOKEN_WRONG,   /* `wrong` says why */
+};
+
+struct token {
+    enum token_kind kind;
+    const char *start;
+    size_t length;
+    unsigned line; /* from 1, of its first byte */
+};
+
+struct lexer {
+    const char *at, *end;
+    unsigned line;
+    char wrong[160];
+};
+
+void lexer_open(struct lexer *l, const char *text, size_t length);
+/* After TOKEN_WRONG only TOKEN_WRONG follows. */
+struct token lexer_next(struct lexer *l);
+
+#endif
