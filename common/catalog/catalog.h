@@ -31,6 +31,8 @@ struct key_row {
     const char *name;
     enum key_type type;
     bool is_list;               /* `( )` is one value; `(( ), ( ))` makes it a factor */
+    bool fixed;                 /* several values do not make it a factor, but are an error */
+    bool host_memory;           /* KEY_SIZE: the guest may take this much of the host's memory */
     bool required;              /* else `fallback` holds */
     int64_t least, most;        /* inclusive; bytes, ns, integers or list items' text length */
     const char *const *choices; /* NULL-terminated, for KEY_CHOICE */
@@ -59,6 +61,10 @@ struct catalog_entry {
     bool needs_image;        /* backends */
     bool has_accelerator;    /* backends: cells are told apart by accelerator */
     const char *ready_means; /* backends: stored with each sample */
+    /* backends: rough figures for `coordctl check`, from request to destroyed, on a machine of 2020
+     */
+    int64_t expected_ns, expected_tcg_ns;
+    int64_t overhead_bytes; /* of the host's memory beside what host_memory keys say */
 };
 
 /* All entries in a fixed order, ended by NULL. */
@@ -87,8 +93,9 @@ extern const struct key_row catalog_reference_keys[]; /* beside the keys that na
     }
 #define CATALOG_KEY_MEMORY(default_text)                                                           \
     {                                                                                              \
-        .name = "memory", .type = KEY_SIZE, .least = INT64_C(4) << 20, .most = INT64_C(1) << 42,   \
-        .fallback = default_text, .help = "Memory of a VM, memory limit of anything else"          \
+        .name = "memory", .type = KEY_SIZE, .host_memory = true, .least = INT64_C(4) << 20,        \
+        .most = INT64_C(1) << 42, .fallback = default_text,                                        \
+        .help = "Memory of a VM, memory limit of anything else"                                    \
     }
 #define CATALOG_KEY_NETWORK                                                                        \
     {                                                                                              \

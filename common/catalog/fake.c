@@ -49,5 +49,6 @@ const struct catalog_entry catalog_fake = {
     .name = "fake",
     .help = "No guest at all, but scripted delays and failures, for tests of everything else",
     .keys = keys,
+    .expected_ns = 5000000,
     .ready_means = "the scripted delay passed",
 };

@@ -21,6 +21,7 @@ static const struct key_row keys[] = {
              "under it, else QEMU's translator TCG, whose figures say nothing about KVM"},
     {.name = "tb_cache",
      .type = KEY_SIZE,
+     .host_memory = true,
      .least = INT64_C(1) << 20,
      .most = INT64_C(2) << 30,
      .fallback = "32MiB",
@@ -64,6 +65,9 @@ const struct catalog_entry catalog_kvm = {
     .help = "A virtual machine of QEMU through libvirt",
     .keys = keys,
     .needs_image = true,
+    .expected_ns = 6000000000,
+    .expected_tcg_ns = 25000000000,
+    .overhead_bytes = INT64_C(64) << 20,
     .has_accelerator = true,
     .ready_means = "the runner inside reported after the image's default target was reached",
 };

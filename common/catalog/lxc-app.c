@@ -11,6 +11,8 @@ const struct catalog_entry catalog_lxc_app = {
     .help = "One application in an LXC container of its own, without an init",
     .keys = keys,
     .single = true,
+    .expected_ns = 250000000,
+    .overhead_bytes = INT64_C(1) << 20,
     .needs_image = true,
     .ready_means =
         "the runner's first instruction in the container reported, before it executes the command",

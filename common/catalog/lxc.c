@@ -14,5 +14,7 @@ const struct catalog_entry catalog_lxc = {
     .help = "A full system in an LXC container: the image's init and everything it starts",
     .keys = keys,
     .needs_image = true,
+    .expected_ns = 1500000000,
+    .overhead_bytes = INT64_C(1) << 20,
     .ready_means = "the runner inside reported after the image's default target was reached",
 };

@@ -16,6 +16,8 @@ const struct catalog_entry catalog_process = {
         "runs it only where its configuration allows that",
     .keys = keys,
     .single = true,
+    .expected_ns = 20000000,
+    .overhead_bytes = INT64_C(1) << 20,
     .needs_image = true,
     .ready_means =
         "the runner's first instruction in the process reported, before it executes the command",

@@ -64,7 +64,7 @@ const struct key_row catalog_image_keys[] = {
      .is_list = true,
      .least = 1,
      .most = 127,
-     .letters = LETTERS "@._-:",
+     .letters = LETTERS "@._:\\-",
      .fallback = DEFAULT_MASK,
      .help = "Units of systemd that are masked in the root itself, so in containers and VMs alike; "
              "() is the distribution as it comes"},
@@ -73,7 +73,7 @@ const struct key_row catalog_image_keys[] = {
      .is_list = true,
      .least = 2,
      .most = 127,
-     .letters = LETTERS "+.-",
+     .letters = "abcdefghijklmnopqrstuvwxyz0123456789+.-",
      .fallback = "()",
      .help = "Packages beside the base system"},
     {0},
@@ -81,6 +81,7 @@ const struct key_row catalog_image_keys[] = {
 
 const struct key_row catalog_guest_keys[] = {
     {.name = "backend",
+     .fixed = true,
      .type = KEY_NAME,
      .required = true,
      .help = "How the guest is made: a backend's name; a guest kind has one, so this is no factor"},
@@ -104,6 +105,7 @@ const struct key_row catalog_experiment_keys[] = {
      .help = "What measures: a probe's name"},
     {.name = "guest", .type = KEY_NAME, .help = "Guest kinds; all of the plan's if not given"},
     {.name = "warmup",
+     .fixed = true,
      .type = KEY_INTEGER,
      .least = 0,
      .most = 100,
@@ -111,6 +113,7 @@ const struct key_row catalog_experiment_keys[] = {
      .help = "Trials of each cell on each host that are thrown away before the first that counts; "
              "no factor"},
     {.name = "repeat",
+     .fixed = true,
      .type = KEY_INTEGER,
      .least = 1,
      .most = 100000,
@@ -118,6 +121,7 @@ const struct key_row catalog_experiment_keys[] = {
      .help = "Trials of each cell on each host that count, a number or a group by accelerator; no "
              "factor"},
     {.name = "deadline",
+     .fixed = true,
      .type = KEY_DURATION,
      .least = 1000000000,
      .most = INT64_C(86400000000000),
