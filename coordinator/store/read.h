@@ -147,6 +147,14 @@ typedef int read_result_call(void *arg, const struct read_result *result, struct
 int read_results(struct reader *r, const char *id, uint64_t trial, unsigned flags,
                  read_result_call *call, void *arg, struct err *e);
 
+/* ---- Where results came from ---- */
+
+/* Each spool of each agent and the sequence its next result should bear. For the coordinator
+ * itself. */
+typedef int read_source_call(void *arg, const char *agent_key, const char *spool,
+                             uint64_t next_sequence, struct err *e);
+int read_sources(struct reader *r, read_source_call *call, void *arg, struct err *e);
+
 /* ---- Counts ---- */
 
 struct read_counts {
