@@ -10,6 +10,7 @@
 #include "common/err.h"
 #include "proto/plimsoll.pb-c.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,10 +19,13 @@ struct guestd_client;
 /* Starts the process if it does not run. */
 int guestd_start(const char *program, struct guestd_client **ret, struct err *e);
 pid_t guestd_pid(const struct guestd_client *c);
-/* One request, one reply. A reply with ok = false becomes ERR_SYSTEM with liblxc's words. At the deadline, on
+/* Whether it can take another call. */
+bool guestd_alive(const struct guestd_client *c);
+/* One request, one reply (free with frame_free; NULL: not wanted). A reply with ok = false becomes ERR_SYSTEM with liblxc's words. At the deadline, on
  * cancel, or when guestd died the process is killed and the client can only be stopped. */
 int guestd_call(struct guestd_client *c, const Plimsoll__GuestdRequest *request, int64_t deadline_ns,
                 int cancel_fd, Plimsoll__GuestdReply **ret, struct err *e);
+/* Closes its socket, waits for its end, kills it after 2 s. NULL is fine. Containers that still run go on. */
 void guestd_stop(struct guestd_client **c);
 
 #endif

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "agent/guestd/client.h"
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/fs.h"
+#include "proto/frame.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+enum { SOCKET_FD = 3 };
+
+/* How long it may take to end after its socket was closed, before it is killed. */
+static const int64_t END_NS = 2 * NS_PER_S;
+
+struct guestd_client {
+    pid_t pid;
+    int pidfd;
+    int fd; /* -1 once it is dead */
+};
+
+static int spawn(const char *program, int socket, pid_t *ret_pid, struct err *e)
+{
+    static char *const environment[] = {
+        (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    char *argv[] = {(char *)"plimsoll-guestd", NULL};
+    sigset_t none;
+    sigset_t usual;
+    sigemptyset(&none);
+    sigfillset(&usual);
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, socket, SOCKET_FD);
+    /* The agent blocks signals in its threads; containers would inherit that. */
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &usual);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    int errnum = posix_spawn(ret_pid, program, &actions, &attributes, argv, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return errnum ? err_system(e, errnum, "cannot start %s", program) : 0;
+}
+
+int guestd_start(const char *program, struct guestd_client **ret, struct err *e)
+{
+    if (!program || program[0] == '\0')
+        return err_set(e, ERR_UNAVAILABLE, "this agent was built without liblxc");
+    struct guestd_client *c = malloc(sizeof(*c));
+    int ends[2];
+    if (!c || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
+        free(c);
+        return err_system(e, errno, "cannot make a socket");
+    }
+    *c = (struct guestd_client){.pid = -1, .pidfd = -1, .fd = ends[0]};
+    cleanup_close int theirs = ends[1];
+    /* dup2 of a descriptor onto itself would leave it close-on-exec. */
+    if (theirs == SOCKET_FD) {
+        int higher = fcntl(theirs, F_DUPFD_CLOEXEC, SOCKET_FD + 1);
+        close(theirs);
+        theirs = higher;
+    }
+    if (theirs < 0 || spawn(program, theirs, &c->pid, e) < 0) {
+        close(c->fd);
+        free(c);
+        return -1;
+    }
+    c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+    *ret = c;
+    return 0;
+}
+
+pid_t guestd_pid(const struct guestd_client *c)
+{
+    return c->pid;
+}
+
+bool guestd_alive(const struct guestd_client *c)
+{
+    struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+    return c->fd >= 0 && poll(&p, 1, 0) == 0;
+}
+
+static void kill_it(struct guestd_client *c)
+{
+    if (c->fd < 0)
+        return;
+    close(c->fd);
+    c->fd = -1;
+    kill(c->pid, SIGKILL);
+}
+
+/* Until its answer can be read. */
+static int wait_for_answer(struct guestd_client *c, int64_t deadline_ns, int cancel_fd,
+                           struct err *e)
+{
+    for (;;) {
+        struct pollfd fds[2] = {{.fd = c->fd, .events = POLLIN},
+                                {.fd = cancel_fd, .events = POLLIN}};
+        int n = poll(fds, 2, clock_poll_ms(deadline_ns));
+        if (n < 0 && errno != EINTR)
+            return err_system(e, errno, "cannot wait for plimsoll-guestd");
+        if (n > 0 && fds[0].revents)
+            return 0;
+        if (n > 0 && fds[1].revents)
+            return err_set(e, ERR_CANCELLED, "cancelled while liblxc worked");
+        if (deadline_ns && clock_monotonic_ns() >= deadline_ns)
+            return err_set(e, ERR_TIMEOUT, "liblxc did not answer in time");
+    }
+}
+
+static int exchange(struct guestd_client *c, const Plimsoll__GuestdRequest *request,
+                    int64_t deadline_ns, int cancel_fd, ProtobufCMessage **ret, struct err *e)
+{
+    if (frame_write(c->fd, &request->base, deadline_ns, e) < 0 ||
+        wait_for_answer(c, deadline_ns, cancel_fd, e) < 0)
+        return -1;
+    return frame_read(c->fd, &plimsoll__guestd_reply__descriptor, deadline_ns, ret, e);
+}
+
+int guestd_call(struct guestd_client *c, const Plimsoll__GuestdRequest *request,
+                int64_t deadline_ns, int cancel_fd, Plimsoll__GuestdReply **ret, struct err *e)
+{
+    if (c->fd < 0)
+        return err_set(e, ERR_SYSTEM, "plimsoll-guestd has ended");
+    ProtobufCMessage *message = NULL;
+    if (exchange(c, request, deadline_ns, cancel_fd, &message, e) < 0) {
+        kill_it(c);
+        return err_prefix(e, "plimsoll-guestd");
+    }
+    Plimsoll__GuestdReply *reply = (Plimsoll__GuestdReply *)message;
+    if (!reply->ok) {
+        err_set(e, ERR_SYSTEM, "%s", reply->error);
+        frame_free(message);
+        return -1;
+    }
+    if (ret)
+        *ret = reply;
+    else
+        frame_free(message);
+    return 0;
+}
+
+void guestd_stop(struct guestd_client **client)
+{
+    struct guestd_client *c = *client;
+    if (!c)
+        return;
+    if (c->fd >= 0) {
+        shutdown(c->fd, SHUT_RDWR);
+        struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+        poll(&p, 1, clock_poll_ms(clock_monotonic_ns() + END_NS));
+        kill_it(c);
+    }
+    while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    if (c->pidfd >= 0)
+        close(c->pidfd);
+    free(c);
+    *client = NULL;
+}
