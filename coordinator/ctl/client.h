@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * coordctl's connection to a coordinator: one request at a time, each waited for while the loop
+ * turns, so that a verb reads as a straight line and its signals and children are still served.
+ */
+#ifndef COORDINATOR_CTL_CLIENT_H
+#define COORDINATOR_CTL_CLIENT_H
+
+#include "common/err.h"
+#include "coordinator/ctl/options.h"
+#include "proto/plimsoll.pb-c.h"
+
+#include <stdint.h>
+#include <uv.h>
+
+/* Where the coordinator is and who we are. Texts are owned. */
+struct client_target {
+    char *endpoint;   /* "tcp://host:7462" */
+    char *server_key; /* Z85, or the path of a file that holds it */
+    char *key;        /* path of our own pair */
+    char *name;       /* under which the coordinator knows our key */
+};
+void client_target_clear(struct client_target *t);
+
+/* What the command line says; a verb that connects has these rows among its own. */
+struct client_options {
+    const char *endpoint, *server_key, *key, *name;
+};
+#define CLIENT_OPTION_ROWS(o)                                                                      \
+    {.name = "coordinator", .text = &(o).endpoint},                                                \
+        {.name = "server-key", .text = &(o).server_key}, {.name = "key", .text = &(o).key},        \
+    {                                                                                              \
+        .name = "name", .text = &(o).name                                                          \
+    }
+#define CLIENT_OPTION_HELP                                                                         \
+    "  --coordinator ENDPOINT  where it listens for clients, as tcp://HOST:7462\n"                 \
+    "  --server-key KEY        its public key, or a file that holds it\n"                          \
+    "  --key FILE              our own key pair\n"                                                 \
+    "  --name NAME             the name our key was allowed under (from the file's name)\n"        \
+    "What is not given stands in client.conf: $PLIMSOLL_CLIENT_CONF, else\n"                       \
+    "~/.config/plimsoll/client.conf, else /etc/plimsoll/client.conf.\n"
+
+/* Options, else the configuration file. ERR_INPUT says what is lacking and where it was looked for.
+ */
+int client_target_find(const struct client_options *options, struct client_target *ret,
+                       struct err *e);
+
+struct client;
+
+/* Connects on the caller's loop and waits for the welcome. ERR_TIMEOUT or ERR_REFUSED otherwise. */
+int client_open(uv_loop_t *loop, const struct client_target *target, int64_t wait_ns,
+                struct client **ret, struct err *e);
+/* Closes and turns the loop until nothing of the client is left on it. NULL is fine. */
+void client_close(struct client **c);
+
+/* Sends and waits for the answer of `kind`, the caller's to free with client_answer_free. What the
+ * coordinator answers otherwise is ERR_REFUSED with its words. `request`'s number is filled in. */
+int client_call(struct client *c, Plimsoll__Envelope *request, Plimsoll__Envelope__KindCase kind,
+                Plimsoll__Envelope **ret, struct err *e);
+void client_answer_free(Plimsoll__Envelope **m);
+#define cleanup_answer __attribute__((cleanup(client_answer_free)))
+
+/* Called at each change of the campaign; a value other than 0 ends the watch. */
+typedef int client_changed(void *arg, const Plimsoll__Campaign *campaign);
+/* Watches until the callback ends it or the campaign has ended; watches again when the connection
+ * was lost and came back. The callback may call client_tell, not client_call. */
+int client_watch(struct client *c, const char *campaign, client_changed *changed, void *arg,
+                 struct err *e);
+
+/* Sends without waiting; what comes back is dropped. */
+int client_tell(struct client *c, Plimsoll__Envelope *request, struct err *e);
+
+/* From any callback on the loop: the wait that is under way, or the next one, fails with this. */
+void client_interrupt(struct client *c, enum err_code code, const char *text);
+
+/* Which of coordctl's codes the last failure means. */
+int client_exit_code(const struct client *c, const struct err *e);
+
+/* For the short verbs: options parsed by the caller, a loop of its own, opened; errors are told.
+ * Returns EXIT_GOOD or what to exit with. */
+struct client_session {
+    uv_loop_t loop;
+    struct client *client;
+    const struct verb *verb;
+};
+int client_session_open(struct client_session *s, const struct verb *v,
+                        const struct client_options *options);
+void client_session_close(struct client_session *s);
+/* Tells the error on standard error; returns what to exit with. */
+int client_session_fail(const struct client_session *s, const struct err *e);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The words below a report's tables: what is not there and why, what to beware of, under which
+ * conditions. */
+#include "coordinator/report/format.h"
+#include "coordinator/report/table.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { WORDS_BYTES = 160 };
+
+static void head(const char *text, FILE *out)
+{
+    fprintf(out, "\n%s\n", text);
+}
+
+static void print_group_name(const struct report_model *m, const struct report_group *g, FILE *out)
+{
+    char words[WORDS_BYTES];
+    table_print_clean(report_cell_words(m, g->cell, words), out);
+    if (*g->accelerator) {
+        fputs(" (", out);
+        table_print_clean(g->accelerator, out);
+        fputc(')', out);
+    }
+}
+
+/* Calls `each` for all groups in the plan's order. */
+#define FOR_GROUPS(m, g)                                                                           \
+    for (size_t cell_ = 0; cell_ < (m)->plan->n_cells; cell_++)                                    \
+        for (const struct report_group *g = (m)->cells[cell_]; g; g = g->next)
+
+static void note_tcg(const struct report_model *m, FILE *out)
+{
+    bool met = false;
+    FOR_GROUPS(m, g)
+    met = met || strcmp(g->accelerator, "tcg") == 0;
+    if (met)
+        fputs(
+            "\nFigures under tcg are those of an emulated processor: they say nothing about KVM, "
+            "and their ratio\nto a published value of a KVM guest compares two different things.\n",
+            out);
+}
+
+static void note_unavailable(const struct report_model *m, FILE *out)
+{
+    if (m->n_unavailable == 0)
+        return;
+    head("Not available", out);
+    for (size_t i = 0; i < m->n_unavailable; i++) {
+        const struct report_unavailable *u = &m->unavailable[i];
+        char words[WORDS_BYTES];
+        fputs("  ", out);
+        table_print_clean(report_cell_words(m, u->cell, words), out);
+        fprintf(out, " on %s: ", u->host);
+        table_print_clean(u->reason, out);
+        fputc('\n', out);
+    }
+}
+
+static void note_missing(const struct report_model *m, FILE *out)
+{
+    if (m->n_missing == 0)
+        return;
+    head("Missing", out);
+    for (size_t i = 0; i < m->n_missing; i++) {
+        const struct report_missing *x = &m->missing[i];
+        char words[WORDS_BYTES];
+        fprintf(out, "  %u trial%s of ", x->trials, x->trials == 1 ? "" : "s");
+        table_print_clean(report_cell_words(m, x->cell, words), out);
+        fprintf(out, " on %s", x->host);
+        if (*x->reason) {
+            fputs(": ", out);
+            table_print_clean(x->reason, out);
+        }
+        fputc('\n', out);
+    }
+}
+
+static bool any_reason(const struct report_model *m)
+{
+    FOR_GROUPS(m, g)
+    if (g->n_reasons)
+        return true;
+    return false;
+}
+
+static void print_reasons(const struct report_model *m, const struct report_group *g, FILE *out)
+{
+    for (size_t i = 0; i < g->n_reasons; i++) {
+        const struct report_reason *r = &g->reasons[i];
+        fputs("  ", out);
+        print_group_name(m, g, out);
+        fprintf(out, ": %u %s: ", r->count, report_outcome_word(r->outcome));
+        table_print_clean(r->text, out);
+        fputc('\n', out);
+    }
+}
+
+/* Attempts that were not simply valid, with a warning where one arm lost more than another: what
+ * was thrown away may then be part of the difference. */
+static void note_verdicts(const struct report_model *m, FILE *out)
+{
+    if (!any_reason(m))
+        return;
+    head(
+        "Attempts that were not simply valid (suspect ones are counted, the others were run again)",
+        out);
+    unsigned least = ~0u;
+    unsigned most = 0;
+    FOR_GROUPS(m, g)
+    {
+        print_reasons(m, g, out);
+        unsigned rejected = g->counts[PLIMSOLL__OUTCOME__OUTCOME_REJECTED];
+        least = rejected < least ? rejected : least;
+        most = rejected > most ? rejected : most;
+    }
+    if (most != least)
+        fprintf(out,
+                "  Warning: from %u to %u attempts were rejected from arm to arm; what was "
+                "rejected may "
+                "be part of the difference.\n",
+                least, most);
+}
+
+static void note_checks(const struct report_model *m, FILE *out)
+{
+    for (size_t i = 0; i < m->n_checks; i++) {
+        const struct report_check *c = &m->checks[i];
+        if (!c->reference->checked)
+            continue;
+        fprintf(out, "\nCheck %s: %s of ", c->failed ? "FAILED" : "good", c->reference->metric);
+        print_group_name(m, c->group, out);
+        if (isfinite(c->ratio))
+            fprintf(out, " is %.3g times %s's value, allowed is within %g%%\n", c->ratio,
+                    c->reference->set, c->reference->within * 100);
+        else
+            fputs(" was not measured\n", out);
+    }
+}
+
+/* ---- Conditions ---- */
+
+static bool has_ending(const char *text, const char *ending)
+{
+    size_t n = strlen(text);
+    size_t k = strlen(ending);
+    return n >= k && strcmp(text + n - k, ending) == 0;
+}
+
+/* What a reader compares first; everything is in the json report. */
+static bool is_telling(const Plimsoll__Fact *f)
+{
+    static const char *const endings[] = {"version", "release", "model", "governor", "layout"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (has_ending(f->key, endings[i]))
+            return *f->value != '\0';
+    return false;
+}
+
+static void note_hosts(const struct report_model *m, FILE *out)
+{
+    head(m->n_hosts ? "Hosts" : "No host took part", out);
+    for (size_t i = 0; i < m->n_hosts; i++) {
+        const struct report_host *h = &m->hosts[i];
+        fputs("  ", out);
+        table_print_clean(h->name, out);
+        fprintf(out, ": %s", *h->software ? h->software : "plimsoll");
+        for (size_t k = 0; k < h->fingerprint->n_facts; k++) {
+            const Plimsoll__Fact *f = h->fingerprint->facts[k];
+            if (!is_telling(f))
+                continue;
+            fputs("; ", out);
+            table_print_clean(f->key, out);
+            fputc(' ', out);
+            table_print_clean(f->value, out);
+        }
+        fputc('\n', out);
+        for (size_t k = 0; k < h->prepared->n_offers; k++) {
+            const Plimsoll__Offer *o = h->prepared->offers[k];
+            if (!*o->note)
+                continue;
+            fprintf(out, "  %s, %s: ", h->name, o->guest);
+            table_print_clean(o->note, out);
+            fputc('\n', out);
+        }
+    }
+}
+
+static void note_conditions(const struct report_model *m, FILE *out)
+{
+    head("Conditions of the counted trials", out);
+    FOR_GROUPS(m, g)
+    {
+        if (!g->n_conditions)
+            continue;
+        fputs("  ", out);
+        print_group_name(m, g, out);
+        const char *separator = ": ";
+        for (size_t i = 0; i < g->n_conditions; i++) {
+            const struct report_condition *c = &g->conditions[i];
+            if (strcmp(c->key, "accelerator") == 0)
+                continue;
+            fputs(separator, out);
+            table_print_clean(c->key, out);
+            fputc(' ', out);
+            table_print_clean(c->value, out);
+            separator = "; ";
+        }
+        fputc('\n', out);
+    }
+}
+
+void report_notes(const struct report_model *m, FILE *out)
+{
+    note_tcg(m, out);
+    note_checks(m, out);
+    note_unavailable(m, out);
+    note_missing(m, out);
+    note_verdicts(m, out);
+    note_hosts(m, out);
+    note_conditions(m, out);
+}

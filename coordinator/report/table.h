@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A table of texts in columns as wide as their widest, for people. UTF-8; control characters of
+ * what is put in are shown as `?`, so that nothing a peer sent can steer a terminal. */
+#ifndef COORDINATOR_REPORT_TABLE_H
+#define COORDINATOR_REPORT_TABLE_H
+
+#include <stdio.h>
+
+struct table;
+
+/* One letter a column: `l` or `r`, the side its texts stand at. */
+struct table *table_new(const char *columns);
+/* The next cell of the current row, row by row; the first row is the head. */
+void table_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Fills the current row with empty cells. */
+void table_end_row(struct table *t);
+/* Leaves out columns that are empty below the head. */
+void table_print(const struct table *t, const char *indent, FILE *out);
+void table_free(struct table **t);
+
+/* A text with its control characters shown as `?`. */
+void table_print_clean(const char *text, FILE *out);
+
+#endif
