@@ -84,7 +84,10 @@ struct read_trial {
     const char *host;  /* the last one that had it, else the one it was planned for */
     uint32_t position; /* in the planned host's order, from 0 */
     enum read_trial_state state;
-    uint32_t attempts;       /* in all */
+    uint32_t attempts; /* in all */
+    uint32_t answered; /* attempts that ended with a result that is not accepted, since the last
+                          resume */
+    uint32_t lost;     /* attempts that ended without a result, since the last resume */
     const char *last_reason; /* of the last result or loss that was not accepted; "" */
 };
 

@@ -18,7 +18,7 @@ int read_trials(struct reader *r, const char *id, read_trial_call *call, void *a
         r,
         "SELECT trial, cell, repetition, warmup, host, position, lease IS NOT NULL, accepted,"
         " given_up, last_reason, (SELECT count(*) FROM attempt AS a"
-        " WHERE a.campaign = t.campaign AND a.trial = t.trial)"
+        " WHERE a.campaign = t.campaign AND a.trial = t.trial), answered, lost"
         " FROM trial AS t WHERE campaign = ?1 ORDER BY trial",
         e);
     if (!s || sql_bind(s, e, "t", id) < 0)
@@ -35,6 +35,8 @@ int read_trials(struct reader *r, const char *id, read_trial_call *call, void *a
             .state = trial_state(s),
             .last_reason = sql_text(s, 9),
             .attempts = (uint32_t)sqlite3_column_int64(s, 10),
+            .answered = (uint32_t)sqlite3_column_int64(s, 11),
+            .lost = (uint32_t)sqlite3_column_int64(s, 12),
         };
         if (call(arg, &t, e) < 0)
             return -1;
