@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * An agent's or a client's end of a connection: a DEALER under CURVE that connects, says hello, and
- * comes back by itself. A refused DEALER never tries again on its own, so the socket is made anew after
- * a delay drawn from 0.1 to 1 s, doubling to 30 s.
+ * comes back by itself. A refused DEALER never tries again on its own, so the socket is made anew
+ * after a delay drawn from 0.1 to 1 s, doubling to 30 s.
  */
 #ifndef PROTO_PEER_H
 #define PROTO_PEER_H
@@ -16,8 +16,8 @@
 struct peer;
 
 struct peer_events {
-    /* Fills the hello for a new connection; what it points to must live until the call returns to the
-     * loop. */
+    /* Fills the hello for a new connection; what it points to must live until the call returns to
+     * the loop. */
     void (*hello)(void *arg, Plimsoll__Hello *hello);
     void (*welcomed)(void *arg, const Plimsoll__Welcome *welcome);
     void (*message)(void *arg, const Plimsoll__Envelope *m);

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* ZAP: https://rfc.zeromq.org/spec/27/ (version "1.0"). */
+#include "proto/zap.h"
+
+#include "common/cleanup.h"
+#include "common/fs.h"
+#include "common/log.h"
+#include "common/loop.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+enum {
+    RAW_KEY_BYTES = 32,
+    MOST_PARTS = 7,
+    MOST_PART_BYTES = 256,
+    SETTLE_MS = 20, /* copying a folder of keys in is one change, not a thousand */
+    POLL_MS = 1000, /* where folders cannot be watched */
+};
+
+enum { WATCH_ALL, WATCH_AGENTS, WATCH_CLIENTS, N_WATCHES };
+
+struct zap {
+    char *folder;
+    struct key_table *table;
+    void *socket;
+    struct loop_socket *watch;
+    uv_fs_event_t folders[N_WATCHES]; /* keys, keys/agents, keys/clients */
+    bool watching[N_WATCHES];
+    bool changed; /* the table is older than the folders */
+    bool polling; /* the folders cannot be watched */
+    uv_timer_t timer;
+    struct zap_listener *listeners; /* owned by who listens */
+    unsigned open_handles;
+};
+
+static void reload(struct zap *z)
+{
+    cleanup_err struct err e = ERR_INIT;
+    struct key_table *table = NULL;
+    z->changed = false;
+    if (key_table_load(z->folder, &table, &e) < 0) {
+        /* A folder that cannot be read says nothing about who lost a key. */
+        log_error("%s; the keys read before stay in force", err_text(&e));
+        return;
+    }
+    zap_set_table(z, table);
+}
+
+void zap_set_table(struct zap *z, struct key_table *table)
+{
+    key_table_free(z->table);
+    z->table = table;
+}
+
+enum key_role zap_lookup(const struct zap *z, const char *public_z85, const char **ret_name)
+{
+    if (z->changed)
+        reload((struct zap *)z);
+    return key_table_find(z->table, public_z85, ret_name);
+}
+
+void zap_listen(struct zap *z, struct zap_listener *l)
+{
+    l->next = z->listeners;
+    z->listeners = l;
+}
+
+void zap_unlisten(struct zap *z, struct zap_listener *l)
+{
+    for (struct zap_listener **at = &z->listeners; *at; at = &(*at)->next)
+        if (*at == l) {
+            *at = l->next;
+            return;
+        }
+}
+
+static void on_folder(uv_fs_event_t *watch, const char *file, int events, int status);
+
+static void watch_folder(struct zap *z, int which, const char *sub)
+{
+    if (z->watching[which])
+        return;
+    cleanup_free char *path = fs_path("%s%s", z->folder, sub);
+    z->watching[which] = uv_fs_event_start(&z->folders[which], on_folder, path, 0) == 0;
+}
+
+static void watch_folders(struct zap *z)
+{
+    watch_folder(z, WATCH_ALL, "");
+    watch_folder(z, WATCH_AGENTS, "/agents");
+    watch_folder(z, WATCH_CLIENTS, "/clients");
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct zap *z = timer->data;
+    watch_folders(z);
+    if (z->changed || z->polling)
+        reload(z);
+    for (struct zap_listener *l = z->listeners, *next; l; l = next) {
+        next = l->next;
+        l->changed(l->arg);
+    }
+}
+
+static void on_folder(uv_fs_event_t *watch, const char *file, int events, int status)
+{
+    struct zap *z = watch->data;
+    (void)file;
+    (void)events;
+    if (status < 0)
+        log_warning("cannot watch the keys in %s: %s", z->folder, uv_strerror(status));
+    /* agents/ or clients/ may have been removed and made anew: they are watched again. */
+    if (watch == &z->folders[WATCH_ALL])
+        for (int i = WATCH_AGENTS; i < N_WATCHES; i++) {
+            uv_fs_event_stop(&z->folders[i]);
+            z->watching[i] = false;
+        }
+    z->changed = true;
+    if (!uv_is_active((uv_handle_t *)&z->timer))
+        uv_timer_start(&z->timer, on_timer, SETTLE_MS, 0);
+}
+
+/* Parts of a request, each NUL-terminated; the last is raw. */
+struct request {
+    unsigned n;
+    size_t length[MOST_PARTS];
+    char part[MOST_PARTS][MOST_PART_BYTES + 1];
+};
+
+enum { VERSION, REQUEST_ID, DOMAIN, ADDRESS, IDENTITY, MECHANISM, CREDENTIALS };
+
+/* 0: nothing there. */
+static bool read_request(void *socket, struct request *r)
+{
+    int more = 1;
+    for (r->n = 0; more; r->n++) {
+        char spare[MOST_PART_BYTES];
+        char *part = r->n < MOST_PARTS ? r->part[r->n] : spare;
+        int length = zmq_recv(socket, part, MOST_PART_BYTES, ZMQ_DONTWAIT);
+        if (length < 0)
+            return false;
+        if (r->n < MOST_PARTS) {
+            r->length[r->n] =
+                length > MOST_PART_BYTES ? (size_t)MOST_PART_BYTES + 1 : (size_t)length;
+            part[length > MOST_PART_BYTES ? MOST_PART_BYTES : length] = '\0';
+        }
+        size_t size = sizeof more;
+        if (zmq_getsockopt(socket, ZMQ_RCVMORE, &more, &size) < 0)
+            return false;
+    }
+    return true;
+}
+
+/* The caller's public key, where the request is one for CURVE. */
+static bool request_key(const struct request *r, char ret_z85[KEY_Z85_BYTES])
+{
+    return r->n == MOST_PARTS && strcmp(r->part[VERSION], "1.0") == 0 &&
+           strcmp(r->part[MECHANISM], "CURVE") == 0 && r->length[CREDENTIALS] == RAW_KEY_BYTES &&
+           zmq_z85_encode(ret_z85, (const uint8_t *)r->part[CREDENTIALS], RAW_KEY_BYTES);
+}
+
+static void answer(struct zap *z, const struct request *r, bool allowed, const char *user)
+{
+    const char *const parts[] = {"1.0",
+                                 NULL,
+                                 allowed ? "200" : "400",
+                                 allowed ? "OK" : "this key is not allowed",
+                                 allowed ? user : "",
+                                 ""};
+    const size_t n = sizeof parts / sizeof *parts;
+    for (size_t i = 0; i < n; i++) {
+        const char *part = parts[i] ? parts[i] : r->part[REQUEST_ID];
+        size_t length = parts[i] ? strlen(parts[i]) : r->length[REQUEST_ID];
+        if (zmq_send(z->socket, part, length, i + 1 < n ? ZMQ_SNDMORE : 0) < 0)
+            log_error("cannot answer a handshake: %s", zmq_strerror(errno));
+    }
+}
+
+static int on_request(void *socket, void *arg)
+{
+    struct zap *z = arg;
+    struct request r;
+    if (!read_request(socket, &r))
+        return -1;
+    char user[KEY_Z85_BYTES] = "";
+    const char *name = "";
+    enum key_role role = request_key(&r, user) ? zap_lookup(z, user, &name) : KEY_ROLE_NONE;
+    bool allowed = role != KEY_ROLE_NONE && strcmp(r.part[DOMAIN], key_role_name(role)) == 0;
+    if (!allowed)
+        log_warning("refused a connection from %s: %s %s%s%s",
+                    r.n > ADDRESS ? r.part[ADDRESS] : "?",
+                    role == KEY_ROLE_NONE ? "unknown key" : "this port is not for key", user,
+                    role == KEY_ROLE_NONE ? "" : " of ", name);
+    answer(z, &r, allowed, user);
+    return 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct zap *z = handle->data;
+    if (--z->open_handles > 0)
+        return;
+    key_table_free(z->table);
+    free(z->folder);
+    free(z);
+}
+
+void zap_stop(struct zap **zap)
+{
+    struct zap *z = steal(*zap);
+    if (!z)
+        return;
+    loop_socket_close(&z->watch);
+    if (z->socket)
+        zmq_close(z->socket);
+    z->open_handles = N_WATCHES + 1;
+    for (int i = 0; i < N_WATCHES; i++)
+        uv_close((uv_handle_t *)&z->folders[i], on_closed);
+    uv_close((uv_handle_t *)&z->timer, on_closed);
+}
+
+static void init_handles(struct zap *z, uv_loop_t *loop)
+{
+    uv_timer_init(loop, &z->timer);
+    z->timer.data = z;
+    for (int i = 0; i < N_WATCHES; i++) {
+        uv_fs_event_init(loop, &z->folders[i]);
+        z->folders[i].data = z;
+    }
+}
+
+static int start(struct zap *z, uv_loop_t *loop, void *zmq_context, struct err *e)
+{
+    /* Watched before it is read, so that no change falls between. */
+    watch_folders(z);
+    z->polling = !z->watching[WATCH_ALL];
+    if (z->polling) {
+        log_warning("cannot watch the keys in %s: they are read every second", z->folder);
+        uv_timer_start(&z->timer, on_timer, POLL_MS, POLL_MS);
+    }
+    if (key_table_load(z->folder, &z->table, e) < 0)
+        return -1;
+    z->socket = zmq_socket(zmq_context, ZMQ_REP);
+    int linger_ms = 0;
+    if (!z->socket || zmq_setsockopt(z->socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms) < 0 ||
+        zmq_bind(z->socket, "inproc://zeromq.zap.01") < 0)
+        return err_set(e, ERR_SYSTEM, "cannot start the handler of handshakes: %s",
+                       zmq_strerror(errno));
+    return loop_socket_watch(loop, z->socket, on_request, z, &z->watch, e);
+}
+
+int zap_start(uv_loop_t *loop, void *zmq_context, const char *keys_folder, struct zap **ret,
+              struct err *e)
+{
+    struct zap *z = calloc(1, sizeof *z);
+    if (!z)
+        return err_system(e, ENOMEM, "cannot start the handler of handshakes");
+    z->folder = fs_path("%s", keys_folder);
+    init_handles(z, loop);
+    if (start(z, loop, zmq_context, e) < 0) {
+        zap_stop(&z);
+        return -1;
+    }
+    *ret = z;
+    return 0;
+}
