@@ -100,6 +100,7 @@ const struct key_row catalog_workload_keys[] = {
 
 const struct key_row catalog_experiment_keys[] = {
     {.name = "probe",
+     .fixed = true,
      .type = KEY_NAME,
      .fallback = "startup",
      .help = "What measures: a probe's name"},

@@ -2,8 +2,9 @@
 /*
  * From a plan file to the proto Plan: text -> (libconfig) -> checked against the catalog -> cells.
  *
- * plan_source_load is the file's side (coordctl): a regular file of bounded size, @include lines expanded
- * by ourselves. plan_read is the text's side: no file is opened. Every semantic error is told in one go.
+ * plan_source_load is the file's side (coordctl): a regular file of bounded size, @include lines
+ * expanded by ourselves. plan_read is the text's side: no file is opened. Every semantic error is
+ * told in one go.
  */
 #ifndef COORDINATOR_PLAN_PLAN_H
 #define COORDINATOR_PLAN_PLAN_H
@@ -17,9 +18,9 @@
 enum { PLAN_MOST_BYTES = 256 << 10 };
 
 struct plan_source {
-    char *text;                          /* flat, NUL-terminated, no @include */
+    char *text; /* flat, NUL-terminated, no @include */
     size_t length;
-    Plimsoll__LineOrigin **origins;      /* ascending by flat_line */
+    Plimsoll__LineOrigin **origins; /* ascending by flat_line */
     size_t n_origins;
 };
 
@@ -38,14 +39,15 @@ int plan_read(const struct plan_source *source, Plimsoll__Plan **ret, struct pla
 
 void plan_diagnose(struct plan_diagnostics *d, const char *file, unsigned line, const char *format,
                    ...) __attribute__((format(printf, 4, 5)));
-void plan_warn(struct plan_diagnostics *d, const char *file, unsigned line, const char *format,
-               ...) __attribute__((format(printf, 4, 5)));
+void plan_warn(struct plan_diagnostics *d, const char *file, unsigned line, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* "FILE:LINE: text" or "FILE: text" lines, in order of file and line, to `out`. */
 void plan_diagnostics_print(const struct plan_diagnostics *d, void *out_FILE);
 void plan_diagnostics_clear(struct plan_diagnostics *d);
 
 /* Runs plan_read in a child of its own under limits (10 s of CPU, 512 MiB) by executing `program
- * --read-plan` with a frame of the Submit on its standard input and reading a frame of PlanReading back. */
+ * --read-plan` with a frame of the Submit on its standard input and reading a frame of PlanReading
+ * back. */
 int plan_read_in_child(const char *program, const Plimsoll__Submit *submit,
                        Plimsoll__PlanReading **ret, struct err *e);
 /* The child's main: returns its exit status. */
