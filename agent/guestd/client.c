@@ -6,6 +6,7 @@
 #include "common/fs.h"
 #include "proto/frame.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,22 +17,79 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
-enum { SOCKET_FD = 3 };
+enum { SOCKET_FD = 3, FAMILY_MOST = 100000 };
 
 /* How long it may take to end after its socket was closed, before it is killed. */
 static const int64_t END_NS = 2 * NS_PER_S;
 
 struct guestd_client {
+    char *id; /* the agent's */
     pid_t pid;
     int pidfd;
     int fd; /* -1 once it is dead */
 };
 
-static int spawn(const char *program, int socket, pid_t *ret_pid, struct err *e)
+/* What liblxc forks off keeps the environment, so that it can be told from anybody else's processes
+ * even before it has entered a cgroup. What runs inside a container has another. */
+static char *family_mark(const char *id)
 {
-    static char *const environment[] = {
-        (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    return fs_path("PLIMSOLL_GUESTD=%s", id);
+}
+
+static bool has_mark(pid_t pid, const char *mark)
+{
+    char text[16384];
+    cleanup_free char *path = fs_path("/proc/%d/environ", (int)pid);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (n <= 0)
+        return false;
+    text[n] = '\0';
+    for (const char *at = text; at < text + n; at += strlen(at) + 1)
+        if (strcmp(at, mark) == 0)
+            return true;
+    return false;
+}
+
+/* Returns whether it was one of the family; waits for its end. The pidfd is opened before the look,
+ * so that nobody else can be hit. */
+static bool kill_relative(pid_t pid, const char *mark)
+{
+    cleanup_close int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0 || !has_mark(pid, mark))
+        return false;
+    syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    poll(&p, 1, clock_poll_ms(clock_monotonic_ns() + END_NS));
+    return true;
+}
+
+unsigned guestd_kill_family(const char *id)
+{
+    cleanup_free char *mark = family_mark(id);
+    unsigned killed = 0;
+    /* Until a round finds nobody: one that was looked at early may have forked since. */
+    for (unsigned before = 1; killed != before && killed < FAMILY_MOST;) {
+        before = killed;
+        DIR *proc = opendir("/proc");
+        for (struct dirent *entry; proc && (entry = readdir(proc));) {
+            pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+            if (pid > 0 && pid != getpid() && kill_relative(pid, mark))
+                killed++;
+        }
+        if (proc)
+            closedir(proc);
+    }
+    return killed;
+}
+
+static int spawn(const char *program, const char *id, int socket, pid_t *ret_pid, struct err *e)
+{
+    cleanup_free char *mark = family_mark(id);
+    char *environment[] = {
+        (char *)"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", mark, NULL};
     char *argv[] = {(char *)"plimsoll-guestd", NULL};
     sigset_t none;
     sigset_t usual;
@@ -53,7 +111,7 @@ static int spawn(const char *program, int socket, pid_t *ret_pid, struct err *e)
     return errnum ? err_system(e, errnum, "cannot start %s", program) : 0;
 }
 
-int guestd_start(const char *program, struct guestd_client **ret, struct err *e)
+int guestd_start(const char *program, const char *id, struct guestd_client **ret, struct err *e)
 {
     if (!program || program[0] == '\0')
         return err_set(e, ERR_UNAVAILABLE, "this agent was built without liblxc");
@@ -71,11 +129,12 @@ int guestd_start(const char *program, struct guestd_client **ret, struct err *e)
         close(theirs);
         theirs = higher;
     }
-    if (theirs < 0 || spawn(program, theirs, &c->pid, e) < 0) {
+    if (theirs < 0 || spawn(program, id, theirs, &c->pid, e) < 0) {
         close(c->fd);
         free(c);
         return -1;
     }
+    c->id = fs_path("%s", id);
     c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
     *ret = c;
     return 0;
@@ -98,7 +157,8 @@ static void kill_it(struct guestd_client *c)
         return;
     close(c->fd);
     c->fd = -1;
-    kill(c->pid, SIGKILL);
+    /* A start that is under way would otherwise be finished by what it forked. */
+    guestd_kill_family(c->id);
 }
 
 /* Until its answer can be read. */
@@ -167,6 +227,7 @@ void guestd_stop(struct guestd_client **client)
         continue;
     if (c->pidfd >= 0)
         close(c->pidfd);
+    free(c->id);
     free(c);
     *client = NULL;
 }

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "agent/guest/common.h"
+#include "agent/host/journal.h"
+#include "common/cleanup.h"
+#include "common/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+/* Numeric user and group ids in an overlay's upper layer are the host's: nothing is shifted. */
+enum { FOLDER_MODE = 0755, SOCKET_MODE = 0666 };
+
+static int mount_noted(struct guest *g, struct guest_root *r, const char *source,
+                       const char *target, const char *type, unsigned long flags, const char *data,
+                       struct err *e)
+{
+    uint64_t entry;
+    if (journal_mount(g->host->journal, source, target, type, flags, data, &entry, e) < 0)
+        return -1;
+    r->mounts[r->n_mounts++] = entry;
+    return 0;
+}
+
+static int make_folder(const char *path, struct err *e)
+{
+    if (mkdir(path, FOLDER_MODE) < 0 && errno != EEXIST)
+        return err_system(e, errno, "cannot make the folder %s", path);
+    return 0;
+}
+
+/* overlay takes its folders as one text, where these characters mean something. */
+static int check_overlay_path(const char *path, struct err *e)
+{
+    if (strpbrk(path, ",:\\"))
+        return err_set(e, ERR_INPUT,
+                       "%s: a comma, a colon, or a backslash cannot be in the path "
+                       "of an overlay's folder",
+                       path);
+    return 0;
+}
+
+static int mount_overlay(struct guest *g, struct guest_root *r, struct err *e)
+{
+    cleanup_free char *upper = fs_path("%s/upper", g->folder);
+    cleanup_free char *work = fs_path("%s/work", g->folder);
+    cleanup_free char *data =
+        fs_path("lowerdir=%s,upperdir=%s,workdir=%s", g->image->root, upper, work);
+    if (check_overlay_path(g->image->root, e) < 0 || check_overlay_path(g->folder, e) < 0 ||
+        make_folder(upper, e) < 0 || make_folder(work, e) < 0 || make_folder(r->path, e) < 0)
+        return -1;
+    return mount_noted(g, r, "overlay", r->path, "overlay", 0, data, e);
+}
+
+static int bind_runner(struct guest *g, struct guest_root *r, struct err *e)
+{
+    cleanup_free char *target = fs_path("%s/.plimsoll/runner", r->path);
+    int fd = open(target, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0755);
+    if (fd < 0)
+        return err_system(e, errno, "cannot make %s", target);
+    close(fd);
+    if (mount_noted(g, r, g->host->runner_path, target, NULL, MS_BIND, NULL, e) < 0)
+        return -1;
+    if (mount(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, NULL) < 0)
+        return err_system(e, errno, "cannot make %s read-only", target);
+    return 0;
+}
+
+static int bind_channel(struct guest *g, struct guest_root *r, struct err *e)
+{
+    cleanup_free char *source = fs_path("%s/channel", g->folder);
+    cleanup_free char *target = fs_path("%s/.plimsoll/channel", r->path);
+    cleanup_free char *socket = fs_path("%s/sock", source);
+    if (make_folder(source, e) < 0 || make_folder(target, e) < 0 ||
+        mount_noted(g, r, source, target, NULL, MS_BIND, NULL, e) < 0 ||
+        channel_listen(g->stamper, socket, &g->channel, e) < 0)
+        return -1;
+    /* The guest's user may be anybody; strangers on the host cannot get into the folder above. */
+    if (chmod(socket, SOCKET_MODE) < 0)
+        return err_system(e, errno, "cannot open %s to the guest", socket);
+    return 0;
+}
+
+int root_prepare(struct guest *g, struct guest_root *r, struct err *e)
+{
+    r->path = fs_path("%s/root", g->folder);
+    cleanup_free char *inside = fs_path("%s/.plimsoll", r->path);
+    if (mount_overlay(g, r, e) < 0 || make_folder(inside, e) < 0 || bind_runner(g, r, e) < 0)
+        return -1;
+    return bind_channel(g, r, e);
+}
+
+int root_add_proc(struct guest *g, struct guest_root *r, struct err *e)
+{
+    cleanup_free char *target = fs_path("%s/proc", r->path);
+    if (make_folder(target, e) < 0)
+        return -1;
+    return mount_noted(g, r, "proc", target, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, e);
+}
+
+int root_release(struct guest *g, struct guest_root *r, struct err *e)
+{
+    struct err first = ERR_INIT;
+    while (r->n_mounts > 0) {
+        cleanup_err struct err now = ERR_INIT;
+        if (journal_undo(g->host->journal, r->mounts[--r->n_mounts], &now) < 0 &&
+            first.code == ERR_NONE)
+            err_move(&first, &now);
+    }
+    free(steal(r->path));
+    return err_move(e, &first);
+}
+
+char *root_obstacle(const struct host *host)
+{
+    if (geteuid() != 0)
+        return fs_path("it needs root, to mount the guest's file system and to make its cgroup");
+    if (access(host->runner_path, X_OK) < 0)
+        return fs_path("there is no runner at %s", host->runner_path);
+    return NULL;
+}
