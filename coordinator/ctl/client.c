@@ -122,7 +122,7 @@ static int turn(struct client *c, struct err *e)
     return err_move(e, &c->interrupt);
 }
 
-static int wait_welcome(struct client *c, int64_t wait_ns, struct err *e)
+int client_wait(struct client *c, int64_t wait_ns, struct err *e)
 {
     start_timer(c, wait_ns);
     while (!c->welcomed) {
@@ -160,8 +160,8 @@ static int connect_peer(struct client *c, const struct client_target *target, st
     return peer_start(c->loop, c->zmq, c->endpoint, server_z85, &own, &events, c, &c->peer, e);
 }
 
-int client_open(uv_loop_t *loop, const struct client_target *target, int64_t wait_ns,
-                struct client **ret, struct err *e)
+int client_start(uv_loop_t *loop, const struct client_target *target, struct client **ret,
+                 struct err *e)
 {
     struct client *c = calloc(1, sizeof *c);
     if (!c)
@@ -172,7 +172,7 @@ int client_open(uv_loop_t *loop, const struct client_target *target, int64_t wai
     c->zmq = zmq_ctx_new();
     uv_timer_init(loop, &c->timer);
     c->timer.data = c;
-    if (connect_peer(c, target, e) < 0 || wait_welcome(c, wait_ns, e) < 0) {
+    if (connect_peer(c, target, e) < 0) {
         client_close(&c);
         return -1;
     }
@@ -328,9 +328,10 @@ int client_session_open(struct client_session *s, const struct verb *v,
     int code = EXIT_GOOD;
     uv_loop_init(&s->loop);
     if (client_target_find(options, &target, &e) < 0 ||
-        client_open(&s->loop, &target, SESSION_WAIT_S * NS_PER_S, &s->client, &e) < 0) {
+        client_start(&s->loop, &target, &s->client, &e) < 0 ||
+        client_wait(s->client, SESSION_WAIT_S * NS_PER_S, &e) < 0) {
         code = client_session_fail(s, &e);
-        uv_loop_close(&s->loop);
+        client_session_close(s);
     }
     client_target_clear(&target);
     return code;

@@ -47,10 +47,13 @@ int client_target_find(const struct client_options *options, struct client_targe
 
 struct client;
 
-/* Connects on the caller's loop and waits for the welcome. ERR_TIMEOUT or ERR_REFUSED otherwise. */
-int client_open(uv_loop_t *loop, const struct client_target *target, int64_t wait_ns,
-                struct client **ret, struct err *e);
-/* Closes and turns the loop until nothing of the client is left on it. NULL is fine. */
+/* Begins to connect on the caller's loop. */
+int client_start(uv_loop_t *loop, const struct client_target *target, struct client **ret,
+                 struct err *e);
+/* Waits for the welcome. ERR_TIMEOUT or ERR_REFUSED otherwise; the client is still to be closed. */
+int client_wait(struct client *c, int64_t wait_ns, struct err *e);
+/* Closes and turns the loop until nothing is left on it that keeps it going: what else is on it
+ * must be unreferenced (uv_unref) or idle by then. NULL is fine. */
 void client_close(struct client **c);
 
 /* Sends and waits for the answer of `kind`, the caller's to free with client_answer_free. What the

@@ -3,6 +3,7 @@
 #include "coordinator/ctl/verb.h"
 
 #include "common/log.h"
+#include "coordinator/plan/plan.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -10,8 +11,14 @@
 
 /* To add a verb: its file, its declaration, its place in the list (the order of `coordctl help`).
  */
+extern const struct verb verb_images;
+extern const struct verb verb_keys;
+extern const struct verb verb_run;
 
 static const struct verb *const verbs[] = {
+    &verb_run,
+    &verb_images,
+    &verb_keys,
     NULL,
 };
 
@@ -148,6 +155,8 @@ int main(int argc, char **argv)
         print_overview(stderr);
         return EXIT_USAGE;
     }
+    if (argc == 2 && strcmp(argv[1], "--read-plan") == 0)
+        return plan_read_child_main(); /* ourselves, as the child that plan_file_read starts */
     int code = dispatch(argc - 1, argv + 1);
     if (fflush(stdout) != 0 && code == EXIT_GOOD) {
         perror("coordctl: cannot write to standard output");

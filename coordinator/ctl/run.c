@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * coordctl run: a private coordinator and agent on this host, in the foreground. They are the
+ * fleet's own programs on the fleet's own sockets; only the keys are thrown away and the ports are
+ * free ones.
+ */
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/fs.h"
+#include "coordinator/ctl/child.h"
+#include "coordinator/ctl/client.h"
+#include "coordinator/ctl/images.h"
+#include "coordinator/ctl/place.h"
+#include "coordinator/ctl/plan_file.h"
+#include "coordinator/ctl/progress.h"
+#include "coordinator/ctl/run_folder.h"
+#include "coordinator/report/report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int run(int argc, char **argv);
+
+const struct verb verb_run = {
+    .name = "run",
+    .arguments = "PLAN | --resume ID",
+    .summary = "Run a plan on this host, in the foreground, and report",
+    .help = "  --resume ID    go on with an earlier run: only what it lacks is run\n"
+            "  --keep-failed  leave a failed guest up, for a look\n"
+            "  -o FILE        write the json report there instead of ./report.json\n"
+            "Missing images are built first. What this host cannot run is named and left out.\n"
+            "Ctrl-C cancels the campaign and cleans the host; twice leaves at once, and the next\n"
+            "start of any of our programs cleans. A run keeps its store and logs in\n"
+            "$PLIMSOLL_RUNS/ID, else /var/lib/plimsoll/runs/ID; not root: ~/.local/state/...\n",
+    .run = run,
+};
+
+enum { START_WAIT_S = 30, AGENT_STOP_S = 90, COORDINATOR_STOP_S = 20, LOOK_AGAIN_MS = 20 };
+
+struct running {
+    uv_loop_t loop;
+    uv_signal_t signals[4];
+    uv_timer_t look_again;
+    struct run_folder folder;
+    struct child coordinator, agent;
+    struct client *client;
+    struct progress progress;
+    bool submitted;
+    bool stopping; /* children may end now */
+    unsigned interruptions;
+    const char *dead; /* the child that ended too early */
+    char state[32];   /* the campaign's last */
+};
+
+/* ---- Signals ---- */
+
+static void cancel_campaign(struct running *r)
+{
+    Plimsoll__CancelCampaign cancel = PLIMSOLL__CANCEL_CAMPAIGN__INIT;
+    Plimsoll__Envelope request = PLIMSOLL__ENVELOPE__INIT;
+    cancel.campaign = r->folder.campaign;
+    request.kind_case = PLIMSOLL__ENVELOPE__KIND_CANCEL_CAMPAIGN;
+    request.cancel_campaign = &cancel;
+    if (client_tell(r->client, &request, NULL) < 0)
+        client_interrupt(r->client, ERR_CANCELLED, "cancelled");
+}
+
+/* The agent, left alone, gets SIGTERM at our death and cleans up behind our back. */
+static void on_interrupt(uv_signal_t *signal, int number)
+{
+    struct running *r = signal->data;
+    progress_end(&r->progress);
+    if (++r->interruptions > 1) {
+        fputs("Leaving at once; the next start of coordctl or an agent cleans what is left.\n",
+              stderr);
+        _exit(128 + number);
+    }
+    fputs("Cancelling and cleaning this host; again to leave at once.\n", stderr);
+    if (r->submitted)
+        cancel_campaign(r);
+    else if (r->client)
+        client_interrupt(r->client, ERR_CANCELLED, "cancelled");
+}
+
+static void on_child(uv_signal_t *signal, int number)
+{
+    (void)number;
+    struct running *r = signal->data;
+    struct child *const children[] = {&r->coordinator, &r->agent};
+    for (size_t i = 0; i < 2; i++) {
+        struct child *c = children[i];
+        bool had = c->pid != 0;
+        if (!child_ended(c) || !had || r->stopping || r->dead)
+            continue;
+        r->dead = c->name;
+        if (r->client)
+            client_interrupt(r->client, ERR_SYSTEM, "one of our programs ended");
+    }
+}
+
+static void on_look_again(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+static void watch_signals(struct running *r)
+{
+    static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < 4; i++) {
+        uv_signal_init(&r->loop, &r->signals[i]);
+        r->signals[i].data = r;
+        if (i < 3)
+            uv_signal_start(&r->signals[i], on_interrupt, interrupts[i]);
+        else
+            uv_signal_start(&r->signals[i], on_child, SIGCHLD);
+        uv_unref((uv_handle_t *)&r->signals[i]);
+    }
+    uv_timer_init(&r->loop, &r->look_again);
+}
+
+static void close_loop(struct running *r)
+{
+    for (size_t i = 0; i < 4; i++)
+        uv_close((uv_handle_t *)&r->signals[i], NULL);
+    uv_close((uv_handle_t *)&r->look_again, NULL);
+    uv_run(&r->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&r->loop);
+}
+
+/* ---- Starting ---- */
+
+static int check_alive(const struct running *r, struct err *e)
+{
+    if (r->dead)
+        return err_set(e, ERR_SYSTEM, "%s ended", r->dead);
+    return r->interruptions ? err_set(e, ERR_CANCELLED, "cancelled") : 0;
+}
+
+/* Turns the loop for a moment. */
+static int look_again(struct running *r, struct err *e)
+{
+    uv_update_time(&r->loop);
+    uv_timer_start(&r->look_again, on_look_again, LOOK_AGAIN_MS, 0);
+    uv_run(&r->loop, UV_RUN_ONCE);
+    uv_timer_stop(&r->look_again);
+    return check_alive(r, e);
+}
+
+/* Whatever dead agents left on this host goes before anything is measured on it. */
+static void clean_host(void)
+{
+    cleanup_free char *agent = NULL;
+    cleanup_err struct err e = ERR_INIT;
+    int status = place_program("plimsoll-agent", &agent, &e);
+    char *argv[] = {agent, "--clean", NULL};
+    if (status == 0)
+        status = child_run(argv, NULL, NULL, &e);
+    if (status != 0)
+        fprintf(stderr, "This host could not be cleaned of earlier runs%s%s\n", e.code ? ": " : "",
+                e.code ? err_text(&e) : "");
+}
+
+static int start_program(struct running *r, const char *name, const char *conf, struct child *c,
+                         struct err *e)
+{
+    cleanup_free char *program = NULL;
+    if (place_program(name, &program, e) < 0)
+        return -1;
+    cleanup_free char *log = fs_path("%s/%s.log", r->folder.path, name);
+    char *argv[] = {program, "--config", (char *)conf, NULL};
+    return child_start(c, name, argv, log, e);
+}
+
+static int start_coordinator(struct running *r, struct client_target *ret, struct err *e)
+{
+    const int64_t deadline_ns = clock_monotonic_ns() + START_WAIT_S * NS_PER_S;
+    if (start_program(r, "plimsoll-coordinator", r->folder.coordinator_conf, &r->coordinator, e) <
+        0)
+        return -1;
+    for (;;) {
+        cleanup_err struct err why = ERR_INIT;
+        if (run_folder_connect(&r->folder, ret, &why) == 0)
+            return 0;
+        if (why.code != ERR_NOT_FOUND)
+            return err_move(e, &why);
+        if (look_again(r, e) < 0)
+            return -1;
+        if (clock_monotonic_ns() > deadline_ns)
+            return err_set(e, ERR_TIMEOUT, "plimsoll-coordinator opened no port within %d s",
+                           (int)START_WAIT_S);
+    }
+}
+
+static int agent_is_connected(struct running *r, bool *ret, struct err *e)
+{
+    cleanup_answer Plimsoll__Envelope *answer = NULL;
+    Plimsoll__ListHosts list = PLIMSOLL__LIST_HOSTS__INIT;
+    Plimsoll__Envelope request = PLIMSOLL__ENVELOPE__INIT;
+    request.kind_case = PLIMSOLL__ENVELOPE__KIND_LIST_HOSTS;
+    request.list_hosts = &list;
+    if (client_call(r->client, &request, PLIMSOLL__ENVELOPE__KIND_HOSTS, &answer, e) < 0)
+        return -1;
+    *ret = false;
+    for (size_t i = 0; i < answer->hosts->n_hosts; i++)
+        *ret = *ret || strcmp(answer->hosts->hosts[i]->state, "connected") == 0;
+    return 0;
+}
+
+static int start_agent(struct running *r, struct err *e)
+{
+    const int64_t deadline_ns = clock_monotonic_ns() + START_WAIT_S * NS_PER_S;
+    if (start_program(r, "plimsoll-agent", r->folder.agent_conf, &r->agent, e) < 0)
+        return -1;
+    for (bool connected = false; !connected;) {
+        if (look_again(r, e) < 0 || agent_is_connected(r, &connected, e) < 0)
+            return -1;
+        if (clock_monotonic_ns() > deadline_ns)
+            return err_set(e, ERR_TIMEOUT, "plimsoll-agent did not connect within %d s",
+                           (int)START_WAIT_S);
+    }
+    return 0;
+}
+
+static int start(struct running *r, struct err *e)
+{
+    struct client_target target = {0};
+    if (start_coordinator(r, &target, e) < 0)
+        return -1;
+    int result = client_start(&r->loop, &target, &r->client, e);
+    client_target_clear(&target);
+    if (result < 0 || client_wait(r->client, START_WAIT_S * NS_PER_S, e) < 0)
+        return -1;
+    return start_agent(r, e);
+}
+
+/* ---- Running ---- */
+
+static int submit(struct running *r, Plimsoll__Submit *submit, struct err *e)
+{
+    cleanup_answer Plimsoll__Envelope *answer = NULL;
+    Plimsoll__Envelope request = PLIMSOLL__ENVELOPE__INIT;
+    request.kind_case = PLIMSOLL__ENVELOPE__KIND_SUBMIT;
+    request.submit = submit;
+    if (check_alive(r, e) < 0 ||
+        client_call(r->client, &request, PLIMSOLL__ENVELOPE__KIND_SUBMITTED, &answer, e) < 0)
+        return -1;
+    if (!*answer->submitted->campaign) {
+        plan_file_tell(answer->submitted->diagnostics, answer->submitted->n_diagnostics);
+        return err_set(e, ERR_INPUT, "the plan was not accepted");
+    }
+    free(r->folder.campaign);
+    r->folder.campaign = fs_path("%s", answer->submitted->campaign);
+    r->submitted = true;
+    return 0;
+}
+
+static int on_changed(void *arg, const Plimsoll__Campaign *c)
+{
+    struct running *r = arg;
+    snprintf(r->state, sizeof r->state, "%s", c->state);
+    progress_show(&r->progress, c);
+    return 0;
+}
+
+static int conduct(struct running *r, Plimsoll__Submit *plan, struct err *e)
+{
+    if (start(r, e) < 0 || submit(r, plan, e) < 0)
+        return -1;
+    progress_start(&r->progress);
+    int result = client_watch(r->client, r->folder.campaign, on_changed, r, e);
+    progress_end(&r->progress);
+    return result;
+}
+
+static void tell_dead(const struct running *r, const struct child *c)
+{
+    char words[96];
+    if (!r->dead || strcmp(r->dead, c->name) != 0)
+        return;
+    fprintf(stderr, "%s %s; ", c->name, child_end_words(c, words));
+    child_print_log(c, stderr);
+}
+
+/* The agent first: it cleans the host while the coordinator can still take what its spool holds. */
+static void stop(struct running *r)
+{
+    r->stopping = true;
+    int64_t now_ns = clock_monotonic_ns();
+    if (!child_stop(&r->agent, now_ns + AGENT_STOP_S * NS_PER_S)) {
+        fprintf(stderr, "plimsoll-agent did not stop within %d s and was killed; ",
+                (int)AGENT_STOP_S);
+        child_print_log(&r->agent, stderr);
+        clean_host();
+    }
+    client_close(&r->client);
+    child_stop(&r->coordinator, clock_monotonic_ns() + COORDINATOR_STOP_S * NS_PER_S);
+    if (r->dead)
+        clean_host();
+}
+
+/* ---- Reporting ---- */
+
+static int write_json(const struct running *r, const char *path, struct err *e)
+{
+    cleanup_free char *draft = fs_path("%s.XXXXXX", path);
+    int fd = mkostemp(draft, O_CLOEXEC);
+    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+    if (!out)
+        return err_system(e, errno, "cannot write %s", path);
+    int result = report_write(r->folder.store, r->folder.campaign, REPORT_JSON, out, NULL, e);
+    fchmod(fd, 0644);
+    if (fclose(out) != 0 && result == 0)
+        result = err_system(e, errno, "cannot write %s", path);
+    if (result == 0 && rename(draft, path) < 0)
+        result = err_system(e, errno, "cannot write %s", path);
+    if (result < 0)
+        unlink(draft);
+    return result;
+}
+
+static int report(const struct running *r, const char *json_path)
+{
+    struct report_verdict verdict = {0};
+    cleanup_err struct err e = ERR_INIT;
+    if (report_write(r->folder.store, r->folder.campaign, REPORT_TEXT, stdout, &verdict, &e) < 0) {
+        fprintf(stderr, "coordctl run: %s\n", err_text(&e));
+        return EXIT_MISSING;
+    }
+    char absolute[PATH_MAX];
+    if (write_json(r, json_path, &e) < 0) {
+        fprintf(stderr, "coordctl run: %s; `coordctl report %s --format json -o FILE` writes it\n",
+                err_text(&e), r->folder.campaign);
+        return verdict.exit_code ? verdict.exit_code : EXIT_CHECK_FAILED;
+    }
+    printf("\nThe whole report, with every sample: %s\n",
+           realpath(json_path, absolute) ? absolute : json_path);
+    return verdict.exit_code;
+}
+
+/* Nothing was submitted: the folder tells nobody anything but its logs, which were shown. */
+static int end_without_campaign(const struct running *r, bool is_new, const struct err *e)
+{
+    cleanup_err struct err why = ERR_INIT;
+    if (is_new && e->code != ERR_SYSTEM && fs_remove_tree(r->folder.path, &why) < 0)
+        fprintf(stderr, "coordctl run: %s\n", err_text(&why));
+    return e->code == ERR_INPUT || e->code == ERR_NOT_FOUND ? EXIT_USAGE : EXIT_MISSING;
+}
+
+static int run_campaign(struct running *r, Plimsoll__Submit *plan, const char *json_path)
+{
+    bool is_new = !*plan->resume;
+    cleanup_err struct err e = ERR_INIT;
+    uv_loop_init(&r->loop);
+    watch_signals(r);
+    if (conduct(r, plan, &e) < 0 && e.code != ERR_CANCELLED)
+        fprintf(stderr, "coordctl run: %s\n", err_text(&e));
+    stop(r);
+    tell_dead(r, &r->coordinator);
+    tell_dead(r, &r->agent);
+    int code = r->submitted ? report(r, json_path) : end_without_campaign(r, is_new, &e);
+    if (r->submitted && (code == EXIT_MISSING || e.code != ERR_NONE)) {
+        code = code ? code : EXIT_MISSING;
+        fprintf(stderr, "Trials are missing; `coordctl run --resume %s` runs only those.\n",
+                r->folder.campaign);
+    }
+    close_loop(r);
+    child_clear(&r->coordinator);
+    child_clear(&r->agent);
+    return code;
+}
+
+/* ---- The verb ---- */
+
+static int prepare_images(const Plimsoll__Plan *plan, struct err *e)
+{
+    struct images_item *items = NULL;
+    size_t n = 0;
+    if (images_of_plan(plan, &items, &n, e) < 0)
+        return -1;
+    images_build(items, n);
+    images_free(items, n);
+    return 0;
+}
+
+static int fail(const struct err *e)
+{
+    fprintf(stderr, "coordctl run: %s\n", err_text(e));
+    return e->code == ERR_SYSTEM ? EXIT_MISSING : EXIT_USAGE;
+}
+
+static int resume(const char *campaign, bool keep_failed, const char *json_path)
+{
+    struct running r = {0};
+    cleanup_err struct err e = ERR_INIT;
+    if (run_folder_open(campaign, &r.folder, &e) < 0)
+        return fail(&e);
+    clean_host();
+    Plimsoll__Submit plan = PLIMSOLL__SUBMIT__INIT;
+    plan.resume = r.folder.campaign;
+    plan.keep_failed = keep_failed;
+    char *id = r.folder.campaign;
+    r.folder.campaign = fs_path("%s", id);
+    int code = run_campaign(&r, &plan, json_path);
+    free(id);
+    run_folder_clear(&r.folder);
+    return code;
+}
+
+static int run_plan(const struct plan_file *file, bool keep_failed, const char *json_path)
+{
+    struct running r = {0};
+    cleanup_err struct err e = ERR_INIT;
+    clean_host();
+    if (prepare_images(file->plan, &e) < 0 || run_folder_make(file->plan->name, &r.folder, &e) < 0)
+        return fail(&e);
+    Plimsoll__Submit plan;
+    plan_file_submit(file, &plan);
+    plan.keep_failed = keep_failed;
+    plan.id = r.folder.campaign;
+    char *id = r.folder.campaign;
+    r.folder.campaign = fs_path("%s", id);
+    int code = run_campaign(&r, &plan, json_path);
+    free(id);
+    run_folder_clear(&r.folder);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    bool keep_failed = false;
+    const char *resumed = NULL;
+    const char *json_path = "report.json";
+    char **operands;
+    const struct option_row rows[] = {
+        {.name = "resume", .text = &resumed},
+        {.name = "keep-failed", .flag = &keep_failed},
+        {.name = "output", .letter = 'o', .text = &json_path},
+        {0},
+    };
+    if (options_parse(&verb_run, argc, argv, rows, 0, 1, &operands) < 0)
+        return EXIT_USAGE;
+    if (resumed && operands[0])
+        return options_complain(
+            &verb_run, "--resume goes on with the plan of that run; leave `%s` out", operands[0]);
+    if (resumed)
+        return resume(resumed, keep_failed, json_path);
+    if (!operands[0])
+        return options_complain(&verb_run, "a plan is missing");
+    struct plan_file file;
+    int code = plan_file_read(operands[0], &file);
+    if (code == EXIT_GOOD)
+        code = run_plan(&file, keep_failed, json_path);
+    plan_file_clear(&file);
+    return code;
+}
