@@ -134,6 +134,25 @@ static bool has_control_byte(const char *text)
     return false;
 }
 
+/* "a-z, 0-9, +.-": runs of three and more are drawn together. */
+static const char *describe_letters(const char *letters, char *buffer, size_t bytes)
+{
+    size_t used = 0;
+    while (*letters && used + 8 < bytes) {
+        size_t run = 1;
+        while (letters[run] && letters[run] == letters[0] + (char)run)
+            run++;
+        if (run > 2)
+            used += (size_t)snprintf(buffer + used, bytes - used, "%c-%c, ", letters[0],
+                                     letters[run - 1]);
+        else
+            buffer[used++] = letters[0];
+        letters += run > 2 ? run : 1;
+    }
+    buffer[used] = '\0';
+    return buffer;
+}
+
 static int read_text(const config_setting_t *s, const struct key_row *row, struct value *ret,
                      struct err *e)
 {
@@ -152,9 +171,11 @@ static int read_text(const config_setting_t *s, const struct key_row *row, struc
         return err_set(e, ERR_INPUT, "expected a text that is not empty");
     if (row->type == KEY_NAME && !name_is_good(text))
         return wrong(s, row, e);
-    if (row->letters && !text_has_only(text, row->letters))
+    if (row->letters && !text_has_only(text, row->letters)) {
+        char letters[80];
         return err_set(e, ERR_INPUT, "\"%.60s\" may have only %s and begin with a letter or digit",
-                       text, row->letters);
+                       text, describe_letters(row->letters, letters, sizeof letters));
+    }
     ret->text = copy_text(text);
     return 0;
 }
@@ -174,10 +195,10 @@ static int read_choice(const config_setting_t *s, const struct key_row *row, str
         nearest_offer(&near, *choice);
     }
     wrong(s, row, e);
-    if (near.found && e)
-        return err_set(e, ERR_INPUT, "did you mean \"%s\"? \"%.60s\" is not known", near.found,
-                       text);
-    return -1;
+    if (!near.found || !e)
+        return -1;
+    cleanup_free char *said = copy_text(err_text(e));
+    return err_set(e, ERR_INPUT, "%s; did you mean \"%s\"?", said, near.found);
 }
 
 static int read_integer(const config_setting_t *s, const struct key_row *row, struct value *ret,
@@ -390,8 +411,11 @@ static char *join(const struct value *v)
     char *text = malloc(bytes);
     if (!text)
         abort();
+    if (v->n_items == 0) {
+        free(text);
+        return copy_text("()");
+    }
     char *at = text;
-    *at = '\0';
     for (size_t i = 0; i < v->n_items; i++)
         at += sprintf(at, "%s%s", i > 0 ? " " : "", v->items[i]);
     return text;

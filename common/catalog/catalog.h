@@ -57,10 +57,11 @@ struct catalog_entry {
     const char *help;
     const struct key_row *keys; /* ended by a row without a name */
     const struct metric_row *metrics;
-    bool single;             /* backends: one program, not a system with an init */
-    bool needs_image;        /* backends */
-    bool has_accelerator;    /* backends: cells are told apart by accelerator */
-    const char *ready_means; /* backends: stored with each sample */
+    bool single;                 /* backends: one program, not a system with an init */
+    bool needs_image;            /* backends */
+    bool has_accelerator;        /* backends: cells are told apart by accelerator */
+    const char *accelerator_key; /* backends: the key that may name the accelerator, or NULL */
+    const char *ready_means;     /* backends: stored with each sample */
     /* backends: rough figures for `coordctl check`, from request to destroyed, on a machine of 2020
      */
     int64_t expected_ns, expected_tcg_ns;

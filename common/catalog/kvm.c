@@ -69,5 +69,6 @@ const struct catalog_entry catalog_kvm = {
     .expected_tcg_ns = 25000000000,
     .overhead_bytes = INT64_C(64) << 20,
     .has_accelerator = true,
+    .accelerator_key = "accel",
     .ready_means = "the runner inside reported after the image's default target was reached",
 };

@@ -11,11 +11,13 @@
 
 /* To add a verb: its file, its declaration, its place in the list (the order of `coordctl help`).
  */
+extern const struct verb verb_check;
 extern const struct verb verb_images;
 extern const struct verb verb_keys;
 extern const struct verb verb_run;
 
 static const struct verb *const verbs[] = {
+    &verb_check,
     &verb_run,
     &verb_images,
     &verb_keys,

@@ -84,9 +84,31 @@ static void offer_keys(struct suggestion *near, const struct cells *cells)
             nearest_offer(&near->nearest, cells->items[i].choices[j].key->row->name);
 }
 
+/* A guest, image, backend or probe that no cell has. */
+static bool check_special(struct reader *r, const struct cells *cells, const config_setting_t *s)
+{
+    const char *name = config_setting_name(s);
+    const char *wanted = config_setting_get_string(s);
+    struct suggestion near = {.nearest.wanted = wanted};
+    for (size_t i = 0; i < cells->n; i++) {
+        const char *have = special_value(&cells->items[i], name);
+        if (strcmp(have, wanted) == 0)
+            return true;
+        nearest_offer(&near.nearest, have);
+    }
+    const char *found = near.nearest.found;
+    reader_diagnose(r, s->line, "no cell has the %s \"%.60s\"%s%s%s", name, wanted,
+                    found ? "; did you mean `" : "; expected one of an experiment's cells",
+                    found ? found : "", found ? "`?" : "");
+    return false;
+}
+
 /* A key that no cell has, or a value that no cell's key takes. True when the key is good. */
 static bool check_key(struct reader *r, const struct cells *cells, const config_setting_t *s)
 {
+    if (cells->n > 0 && config_setting_get_string(s) &&
+        special_value(&cells->items[0], config_setting_name(s)))
+        return check_special(r, cells, s);
     bool known = false;
     cleanup_err struct err e = ERR_INIT;
     for (size_t i = 0; i < cells->n; i++) {

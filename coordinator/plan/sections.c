@@ -232,6 +232,19 @@ static void check_image(struct reader *r, const struct section *guest)
                         guest->name, r->images.n);
 }
 
+/* Only of a plan without errors: a misspelt name would make two complaints. */
+static void warn_unused(struct reader *r)
+{
+    for (size_t i = 0; i < r->guests.n; i++)
+        if (!r->guests.items[i].used)
+            reader_warn(r, r->guests.items[i].line, "no experiment uses the guest `%s`",
+                        r->guests.items[i].name);
+    for (size_t i = 0; i < r->images.n; i++)
+        if (!r->images.items[i].used)
+            reader_warn(r, r->images.items[i].line, "no guest uses the image `%s`",
+                        r->images.items[i].name);
+}
+
 static void check_uses(struct reader *r)
 {
     for (size_t i = 0; i < r->guests.n; i++)
@@ -242,14 +255,8 @@ static void check_uses(struct reader *r)
         for (size_t j = 0; !guest->given && j < r->guests.n; j++)
             r->guests.items[j].used = true;
     }
-    for (size_t i = 0; i < r->guests.n; i++)
-        if (!r->guests.items[i].used && r->experiments.n > 0)
-            reader_warn(r, r->guests.items[i].line, "no experiment uses the guest `%s`",
-                        r->guests.items[i].name);
-    for (size_t i = 0; i < r->images.n; i++)
-        if (!r->images.items[i].used && r->guests.n > 0)
-            reader_warn(r, r->images.items[i].line, "no guest uses the image `%s`",
-                        r->images.items[i].name);
+    if (r->diagnostics->n_errors == 0)
+        warn_unused(r);
 }
 
 static void check_present(struct reader *r, const char *name)
