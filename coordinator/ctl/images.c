@@ -105,6 +105,7 @@ size_t images_build(struct images_item *items, size_t n)
 
 static int run(int argc, char **argv);
 
+extern const struct verb verb_images;
 const struct verb verb_images = {
     .name = "images",
     .arguments = "PLAN [--build]",

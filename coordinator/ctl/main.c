@@ -11,17 +11,23 @@
 
 /* To add a verb: its file, its declaration, its place in the list (the order of `coordctl help`).
  */
+extern const struct verb verb_cancel;
 extern const struct verb verb_check;
+extern const struct verb verb_doctor;
+extern const struct verb verb_hosts;
 extern const struct verb verb_images;
 extern const struct verb verb_keys;
+extern const struct verb verb_list;
+extern const struct verb verb_report;
 extern const struct verb verb_run;
+extern const struct verb verb_show;
+extern const struct verb verb_status;
+extern const struct verb verb_submit;
+extern const struct verb verb_watch;
 
 static const struct verb *const verbs[] = {
-    &verb_check,
-    &verb_run,
-    &verb_images,
-    &verb_keys,
-    NULL,
+    &verb_check, &verb_run,  &verb_submit, &verb_list,   &verb_status, &verb_watch, &verb_cancel,
+    &verb_hosts, &verb_show, &verb_report, &verb_images, &verb_doctor, &verb_keys,  NULL,
 };
 
 enum { NAME_MOST_BYTES = 32 };
@@ -110,7 +116,7 @@ void verb_print_help(const struct verb *v)
 
 static int help(int argc, char **argv)
 {
-    if (argc < 2) {
+    if (argc < 2 || strcmp(argv[1], "help") == 0) {
         print_overview(stdout);
         return EXIT_GOOD;
     }

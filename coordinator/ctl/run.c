@@ -27,6 +27,7 @@
 
 static int run(int argc, char **argv);
 
+extern const struct verb verb_run;
 const struct verb verb_run = {
     .name = "run",
     .arguments = "PLAN | --resume ID",

@@ -114,13 +114,22 @@ void table_print(const struct table *t, const char *indent, FILE *out)
     size_t *widths = calloc(t->n_columns + 1, sizeof *widths);
     if (!widths)
         abort();
-    for (size_t column = 0; column < t->n_columns; column++)
+    bool any = false;
+    for (size_t column = 0; column < t->n_columns; column++) {
         widths[column] = column_width(t, column);
-    for (size_t row = 0; row < t->n_cells / t->n_columns; row++) {
+        any = any || widths[column] > 0;
+    }
+    size_t rows = any ? t->n_cells / t->n_columns : 0;
+    for (size_t row = 0; row < rows; row++) {
         fputs(indent, out);
         print_row(t, row, widths, out);
     }
     free(widths);
+}
+
+size_t table_rows(const struct table *t)
+{
+    return t->n_cells / t->n_columns;
 }
 
 void table_free(struct table **table)

@@ -4,6 +4,7 @@
 #ifndef COORDINATOR_REPORT_TABLE_H
 #define COORDINATOR_REPORT_TABLE_H
 
+#include <stddef.h>
 #include <stdio.h>
 
 struct table;
@@ -14,8 +15,10 @@ struct table *table_new(const char *columns);
 void table_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Fills the current row with empty cells. */
 void table_end_row(struct table *t);
-/* Leaves out columns that are empty below the head. */
+/* Leaves out columns that are empty below the head; without a row there, prints nothing. */
 void table_print(const struct table *t, const char *indent, FILE *out);
+/* The head included. */
+size_t table_rows(const struct table *t);
 void table_free(struct table **t);
 
 /* A text with its control characters shown as `?`. */
