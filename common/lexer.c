@@ -79,7 +79,8 @@ static bool skip_block(struct lexer *l)
     l->at += 2;
     while (!starts(l, "*/")) {
         if (l->at == l->end)
-            return complain(l, "the comment begun with /* on line %u is not closed", line);
+            return complain(l, "the comment begun with /* on line %u is not closed; expected */",
+                            line);
         if (!step(l))
             return false;
     }
@@ -146,7 +147,7 @@ static enum token_kind check_integer(struct lexer *l, char *text)
     errno = 0;
     long long value = strtoll(text, &end, hex ? 16 : 10);
     if (*end != '\0' || n == 0) {
-        complain(l, "\"%.60s\" is no number", text);
+        complain(l, "\"%.60s\" is no number; expected one, or a text in quotes", text);
         return TOKEN_WRONG;
     }
     if (errno == ERANGE) {
@@ -161,9 +162,9 @@ static enum token_kind check_real(struct lexer *l, const char *text)
     char *end;
     double value = strtod(text, &end);
     if (*end != '\0' || end == text || strpbrk(text, "xXnNpP"))
-        complain(l, "\"%.60s\" is no number", text);
+        complain(l, "\"%.60s\" is no number; expected one, or a text in quotes", text);
     else if (!isfinite(value))
-        complain(l, "the number %.60s is out of range", text);
+        complain(l, "the number %.60s is out of range; expected at most 1.7e308", text);
     else
         return TOKEN_REAL;
     return TOKEN_WRONG;
@@ -176,7 +177,8 @@ static enum token_kind scan_number(struct lexer *l)
     while (l->at < l->end && (isalnum((unsigned char)*l->at) || strchr("+-._", *l->at)) && *l->at) {
         if (n == MOST_NUMBER_BYTES) {
             text[20] = '\0';
-            complain(l, "the number %s... is out of range", text);
+            complain(l, "the number %s... is out of range; expected at most %d characters", text,
+                     MOST_NUMBER_BYTES);
             return TOKEN_WRONG;
         }
         text[n++] = *l->at++;

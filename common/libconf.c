@@ -19,6 +19,8 @@ struct reader {
     size_t safe_length;
     unsigned *lines; /* of every value in the order of the text */
     size_t n_values;
+    struct token *names;        /* of the settings of all open groups, outermost first */
+    size_t n_names, first_name; /* the innermost group's begin at first_name */
     struct libconf_fault *fault;
 };
 
@@ -69,6 +71,23 @@ static void advance(struct reader *r)
 
 static int read_value(struct reader *r, unsigned line, int depth);
 
+/* The library says that there is a duplicate, but not of what. */
+static int note_name(struct reader *r, const struct token *name)
+{
+    for (size_t i = r->first_name; i < r->n_names; i++) {
+        const struct token *other = &r->names[i];
+        if (other->length == name->length && memcmp(other->start, name->start, name->length) == 0)
+            return fail(r, name->line,
+                        "`%.*s` stands here a second time, after line %u; expected it once",
+                        (int)(name->length < 60 ? name->length : 60), name->start, other->line);
+    }
+    if (r->n_names == LIBCONF_MOST_VALUES)
+        return fail(r, name->line, "more than %d values; expected at most that",
+                    LIBCONF_MOST_VALUES);
+    r->names[r->n_names++] = *name;
+    return 0;
+}
+
 static int read_setting(struct reader *r, int depth)
 {
     unsigned line = r->token.line;
@@ -83,7 +102,7 @@ static int read_setting(struct reader *r, int depth)
         return unexpected(r, expected);
     }
     advance(r);
-    if (read_value(r, line, depth) < 0)
+    if (note_name(r, &name) < 0 || read_value(r, line, depth) < 0)
         return -1;
     if (at_mark(r, ';') || at_mark(r, ','))
         advance(r);
@@ -93,6 +112,8 @@ static int read_setting(struct reader *r, int depth)
 static int read_group(struct reader *r, int depth)
 {
     unsigned line = r->token.line;
+    size_t outer_first = r->first_name;
+    r->first_name = r->n_names;
     for (advance(r); !at_mark(r, '}');) {
         if (r->token.kind == TOKEN_END)
             return fail(r, r->token.line, "the text ends here; expected `}` for the `{` of line %u",
@@ -100,6 +121,8 @@ static int read_group(struct reader *r, int depth)
         if (read_setting(r, depth) < 0)
             return -1;
     }
+    r->n_names = r->first_name;
+    r->first_name = outer_first;
     advance(r);
     return 0;
 }
@@ -129,7 +152,7 @@ static int read_items(struct reader *r, char close, int depth)
         struct lexer ahead = r->lexer;
         struct token next = lexer_next(&ahead);
         if (next.kind == TOKEN_MARK && *next.start == close)
-            return fail(r, next.line, "a value must follow the `,` before `%c`", close);
+            return fail(r, next.line, "expected a value after the `,`, found `%c`", close);
     }
     advance(r);
     return 0;
@@ -138,9 +161,12 @@ static int read_items(struct reader *r, char close, int depth)
 static int read_value(struct reader *r, unsigned line, int depth)
 {
     if (depth >= LIBCONF_MOST_DEPTH)
-        return fail(r, r->token.line, "nested more than %d deep", LIBCONF_MOST_DEPTH);
+        return fail(r, r->token.line,
+                    "groups and lists nested deeper than %d; expected at most that",
+                    LIBCONF_MOST_DEPTH);
     if (r->n_values == LIBCONF_MOST_VALUES)
-        return fail(r, r->token.line, "more than %d values", LIBCONF_MOST_VALUES);
+        return fail(r, r->token.line, "more than %d values; expected at most that",
+                    LIBCONF_MOST_VALUES);
     r->lines[r->n_values++] = line;
     if (at_mark(r, '{'))
         return read_group(r, depth + 1);
@@ -187,9 +213,7 @@ static int parse(struct reader *r, config_t *ret)
         set_lines(config_root_setting(ret), r->lines);
         return 0;
     }
-    bool twice = strstr(config_error_text(ret), "duplicate") != NULL;
-    fail(r, (unsigned)config_error_line(ret), "%s%s", config_error_text(ret),
-         twice ? "; expected each name once in its group" : "");
+    fail(r, (unsigned)config_error_line(ret), "%s", config_error_text(ret));
     config_destroy(ret);
     return -1;
 }
@@ -202,10 +226,12 @@ int libconf_read(const char *text, size_t length, config_t *ret, struct libconf_
     /* A large integer has at least ten digits, so the L's are fewer than a tenth of the text. */
     cleanup_free char *safe = malloc(length + length / 10 + 2);
     cleanup_free unsigned *lines = calloc(LIBCONF_MOST_VALUES, sizeof *lines);
-    if (!safe || !lines)
+    cleanup_free struct token *names = calloc(LIBCONF_MOST_VALUES, sizeof *names);
+    if (!safe || !lines || !names)
         return fail(&r, 1, "out of memory");
     r.safe = safe;
     r.lines = lines;
+    r.names = names;
     lexer_open(&r.lexer, text, length);
     if (read_all(&r) < 0)
         return -1;

@@ -95,12 +95,13 @@ static int parse(const char *text, const struct unit *units, const char *expecte
     __int128 scaled = (__int128)d.digits * unit->scale;
     for (int i = 0; i < d.decimals; i++) {
         if (scaled % 10 != 0)
-            return err_set(e, ERR_INPUT, "\"%s\" is no whole number of %s", text,
+            return err_set(e, ERR_INPUT, "\"%s\" is no whole number of %s; expected one", text,
                            units == sizes ? "bytes" : "nanoseconds");
         scaled /= 10;
     }
     if (scaled > INT64_MAX)
-        return err_set(e, ERR_INPUT, "\"%s\" is too large", text);
+        return err_set(e, ERR_INPUT, "\"%s\" is too large; expected at most %lld%s", text,
+                       (long long)(INT64_MAX / units->scale), units->name);
     *ret = (int64_t)scaled;
     return 0;
 }
