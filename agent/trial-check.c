@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static int check_allowed(const struct host *h, const char *backend, struct err *e)
+int trial_check_allowed(const struct host *h, const char *backend, struct err *e)
 {
     if (strcmp(backend, "process") == 0 && !h->allow_process)
         return err_set(e, ERR_UNAVAILABLE,
@@ -27,7 +27,7 @@ int trial_check_guest(const struct host *h, const Plimsoll__Section *guest,
     if (!ops)
         return err_set(e, ERR_UNAVAILABLE, "this agent was built without the backend %s",
                        guest->plugin);
-    if (check_allowed(h, ops->catalog->name, e) < 0)
+    if (trial_check_allowed(h, ops->catalog->name, e) < 0)
         return -1;
     if (settings_check(guest, ops->catalog->keys, e) < 0)
         return err_prefix(e, "guest %s", guest->name);

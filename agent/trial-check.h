@@ -14,4 +14,7 @@ int trial_check(const struct host *h, const Plimsoll__Assign *a, struct err *e);
 int trial_check_guest(const struct host *h, const Plimsoll__Section *guest,
                       const Plimsoll__Section *image, struct err *e);
 
+/* Only what the configuration says. */
+int trial_check_allowed(const struct host *h, const char *backend, struct err *e);
+
 #endif

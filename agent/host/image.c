@@ -8,6 +8,7 @@
 #include "common/fs.h"
 #include "proto/recipe.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -113,6 +114,21 @@ int image_find(struct host *h, const Plimsoll__Section *recipe, struct image **r
     if (image_load(folder, ret, e) < 0)
         return err_prefix(e, "image %s", recipe->name);
     return 0;
+}
+
+/* The first whole one, so that the answer is the same the next time. */
+int image_find_any(struct host *h, struct image **ret, struct err *e)
+{
+    struct dirent **entries = NULL;
+    int n = scandir(h->images_folder, &entries, NULL, alphasort);
+    int found = -1;
+    for (int i = 0; i < n; i++) {
+        if (found < 0 && strlen(entries[i]->d_name) == 64)
+            found = image_load(fs_path("%s/%s", h->images_folder, entries[i]->d_name), ret, NULL);
+        free(entries[i]);
+    }
+    free(entries);
+    return found == 0 ? 0 : err_set(e, ERR_NOT_FOUND, "no image is built in %s", h->images_folder);
 }
 
 void image_free(struct image **i)
