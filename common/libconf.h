@@ -13,7 +13,7 @@
 #include <libconfig.h>
 #include <stddef.h>
 
-enum { LIBCONF_MOST_BYTES = 256 << 10, LIBCONF_MOST_DEPTH = 16, LIBCONF_MOST_VALUES = 20000 };
+enum { LIBCONF_MOST_BYTES = 256 << 10, LIBCONF_MOST_DEPTH = 16, LIBCONF_MOST_VALUES = 5000 };
 
 struct libconf_fault {
     unsigned line; /* from 1 */

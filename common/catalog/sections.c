@@ -84,7 +84,7 @@ const struct key_row catalog_guest_keys[] = {
      .fixed = true,
      .type = KEY_NAME,
      .required = true,
-     .help = "How the guest is made: a backend's name; a guest kind has one, so this is no factor"},
+     .help = "How the guest is made: a backend's name"},
     {.name = "image",
      .type = KEY_NAME,
      .help = "An image section's name; the plan's only one if not given, and Debian as it comes if "
@@ -111,8 +111,7 @@ const struct key_row catalog_experiment_keys[] = {
      .least = 0,
      .most = 100,
      .fallback = "1",
-     .help = "Trials of each cell on each host that are thrown away before the first that counts; "
-             "no factor"},
+     .help = "Trials of each cell on each host that are thrown away before the first that counts"},
     {.name = "repeat",
      .fixed = true,
      .type = KEY_INTEGER,
@@ -127,7 +126,7 @@ const struct key_row catalog_experiment_keys[] = {
      .least = 1000000000,
      .most = INT64_C(86400000000000),
      .fallback = "3min",
-     .help = "The longest a trial may take; no factor"},
+     .help = "The longest a trial may take"},
     {0},
 };
 

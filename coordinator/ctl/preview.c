@@ -112,10 +112,10 @@ static void print_repeat(const Plimsoll__Cell *cell, const struct findings *foun
     const struct finding *f = found ? findings_of(found, cell->guest->plugin) : NULL;
     bool open = entry_of(cell)->has_accelerator && !wanted_accelerator(cell) && !f;
     if (open && (r->kvm > 0 || r->tcg > 0))
-        fprintf(out, "%u under KVM, %u under TCG", plan_repeat(cell, "kvm"),
+        fprintf(out, "%u trials under KVM, %u under TCG", plan_repeat(cell, "kvm"),
                 plan_repeat(cell, "tcg"));
     else
-        fprintf(out, "%u", plan_repeat(cell, preview_accelerator(cell, found)));
+        fprintf(out, "%u trials", plan_repeat(cell, preview_accelerator(cell, found)));
     if (cell->warmup > 0)
         fprintf(out, ", and %u to warm up", cell->warmup);
 }
@@ -129,7 +129,7 @@ static void print_cells(const Plimsoll__Plan *plan, const struct findings *found
         if (strcmp(experiment, cell->experiment) != 0)
             fprintf(out, "  %s, measured by %s\n", cell->experiment, cell->probe->plugin);
         experiment = cell->experiment;
-        fprintf(out, "    %-24s ", plan_cell_words(cell, words));
+        fprintf(out, "    %-24s  ", plan_cell_words(cell, words));
         if (preview_obstacle(cell, found, obstacle)) {
             fprintf(out, "not on this host: %s\n", obstacle);
             continue;

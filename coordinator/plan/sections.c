@@ -285,8 +285,12 @@ void reader_sections(struct reader *r)
     if (!r->repeats)
         abort();
     check_top_level(r);
-    check_present(r, "guest");
-    check_present(r, "experiment");
+    if (config_setting_length(config_root_setting(&r->config)) == 0) {
+        reader_diagnose(r, 1, "the plan says nothing; expected `guest` and `experiment` sections");
+    } else {
+        check_present(r, "guest");
+        check_present(r, "experiment");
+    }
     read_single(r, "campaign", catalog_campaign_keys, &r->campaign);
     read_single(r, "design", catalog_design_keys, &r->design);
     read_single(r, "hosts", catalog_hosts_keys, &r->hosts);
