@@ -5,6 +5,7 @@
 #include "common/fs.h"
 #include "common/log.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -45,8 +46,11 @@ bool key_is_name(const char *text)
 int key_pair_make(struct key_pair *ret, struct err *e)
 {
     struct key_pair pair;
-    if (zmq_curve_keypair(pair.public_z85, pair.secret_z85) < 0)
-        return err_system(e, errno, "cannot make a key pair");
+    /* One that a shell or an option parser could misread, "-", "#", "!", is drawn again. */
+    do {
+        if (zmq_curve_keypair(pair.public_z85, pair.secret_z85) < 0)
+            return err_system(e, errno, "cannot make a key pair");
+    } while (!isalnum((unsigned char)pair.public_z85[0]));
     *ret = pair;
     sodium_memzero(&pair, sizeof pair);
     return 0;

@@ -95,6 +95,8 @@ void socket_close(void **socket, int linger_ms)
 {
     if (!*socket)
         return;
+    /* The events of the closing itself would stall libzmq's own thread once nobody reads them. */
+    zmq_socket_monitor(*socket, NULL, 0);
     zmq_setsockopt(*socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
     zmq_close(steal(*socket));
 }

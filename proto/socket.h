@@ -16,7 +16,8 @@ enum { SOCKET_HANDSHAKE_MS = 5000 };
 int socket_open(void *zmq_context, int type, const struct key_pair *own, const char *server_z85,
                 const char *zap_domain, void **ret, struct err *e);
 int socket_set(void *socket, int option, int value, const char *what, struct err *e);
-/* Drops what is unsent when `linger_ms` is over. NULL is fine. */
+/* Drops what is unsent when `linger_ms` is over. NULL is fine. A monitored socket goes before its
+ * monitor. */
 void socket_close(void **socket, int linger_ms);
 
 /* "[::1]" in an endpoint needs IPv6 switched on. */

@@ -8,9 +8,11 @@
 #include "common/loop.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zmq.h>
 
 enum {
@@ -30,12 +32,33 @@ struct zap {
     struct loop_socket *watch;
     uv_fs_event_t folders[N_WATCHES]; /* keys, keys/agents, keys/clients */
     bool watching[N_WATCHES];
-    bool changed; /* the table is older than the folders */
-    bool polling; /* the folders cannot be watched */
+    struct timespec written[N_WATCHES]; /* when, by the table in force */
+    bool changed;                       /* the table is older than the folders */
+    bool polling;                       /* the folders cannot be watched */
     uv_timer_t timer;
     struct zap_listener *listeners; /* owned by who listens */
     unsigned open_handles;
 };
+
+static const char *const subfolders[N_WATCHES] = {"", "/agents", "/clients"};
+
+/* A look at the folders' times, a few microseconds: the watch tells only in the loop's next turn.
+ */
+static bool folders_changed(struct zap *z)
+{
+    bool changed = false;
+    for (int i = 0; i < N_WATCHES; i++) {
+        char path[PATH_MAX];
+        struct stat st = {0};
+        snprintf(path, sizeof path, "%s%s", z->folder, subfolders[i]);
+        if (stat(path, &st) < 0)
+            st = (struct stat){0};
+        changed |= st.st_mtim.tv_sec != z->written[i].tv_sec ||
+                   st.st_mtim.tv_nsec != z->written[i].tv_nsec;
+        z->written[i] = st.st_mtim;
+    }
+    return changed;
+}
 
 static void reload(struct zap *z)
 {
@@ -58,7 +81,7 @@ void zap_set_table(struct zap *z, struct key_table *table)
 
 enum key_role zap_lookup(const struct zap *z, const char *public_z85, const char **ret_name)
 {
-    if (z->changed)
+    if (folders_changed((struct zap *)z) || z->changed)
         reload((struct zap *)z);
     return key_table_find(z->table, public_z85, ret_name);
 }
@@ -80,26 +103,25 @@ void zap_unlisten(struct zap *z, struct zap_listener *l)
 
 static void on_folder(uv_fs_event_t *watch, const char *file, int events, int status);
 
-static void watch_folder(struct zap *z, int which, const char *sub)
+static void watch_folder(struct zap *z, int which)
 {
     if (z->watching[which])
         return;
-    cleanup_free char *path = fs_path("%s%s", z->folder, sub);
+    cleanup_free char *path = fs_path("%s%s", z->folder, subfolders[which]);
     z->watching[which] = uv_fs_event_start(&z->folders[which], on_folder, path, 0) == 0;
 }
 
 static void watch_folders(struct zap *z)
 {
-    watch_folder(z, WATCH_ALL, "");
-    watch_folder(z, WATCH_AGENTS, "/agents");
-    watch_folder(z, WATCH_CLIENTS, "/clients");
+    for (int i = 0; i < N_WATCHES; i++)
+        watch_folder(z, i);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct zap *z = timer->data;
     watch_folders(z);
-    if (z->changed || z->polling)
+    if (folders_changed(z) || z->changed)
         reload(z);
     for (struct zap_listener *l = z->listeners, *next; l; l = next) {
         next = l->next;
@@ -243,6 +265,7 @@ static int start(struct zap *z, uv_loop_t *loop, void *zmq_context, struct err *
         log_warning("cannot watch the keys in %s: they are read every second", z->folder);
         uv_timer_start(&z->timer, on_timer, POLL_MS, POLL_MS);
     }
+    folders_changed(z);
     if (key_table_load(z->folder, &z->table, e) < 0)
         return -1;
     z->socket = zmq_socket(zmq_context, ZMQ_REP);
