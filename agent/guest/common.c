@@ -70,7 +70,7 @@ static int watch_both(int a, int b, struct err *e)
     if (fd < 0)
         return err_system(e, errno, "cannot wait for the guest");
     struct epoll_event event = {.events = EPOLLIN};
-    if ((a >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, a, &event) < 0) ||
+    if (epoll_ctl(fd, EPOLL_CTL_ADD, a, &event) < 0 ||
         (b >= 0 && epoll_ctl(fd, EPOLL_CTL_ADD, b, &event) < 0)) {
         err_system(e, errno, "cannot wait for the guest");
         close(fd);
@@ -85,8 +85,25 @@ static bool is_readable(int fd)
     return fd >= 0 && poll(&p, 1, 0) > 0;
 }
 
+/* It has ended; what it said before may still be on the way. */
+static int wait_for_last_mark(struct guest *g, int64_t deadline_ns, int cancel_fd, struct err *e)
+{
+    struct err waiting = ERR_INIT;
+    int64_t last_ns = clock_monotonic_ns() + LAST_MARK_NS;
+    bool cut = deadline_ns && deadline_ns < last_ns;
+    if (channel_wait(g->channel, STAMP_READY, cut ? deadline_ns : last_ns, cancel_fd, &waiting) ==
+        0)
+        return 0;
+    if (waiting.code != ERR_TIMEOUT)
+        return err_move(e, &waiting);
+    err_clear(&waiting);
+    return err_set(e, ERR_SYSTEM, "the guest ended before it was ready");
+}
+
 int guest_wait_ready(struct guest *g, int pidfd, int64_t deadline_ns, int cancel_fd, struct err *e)
 {
+    if (pidfd < 0)
+        return wait_for_last_mark(g, deadline_ns, cancel_fd, e);
     struct err waiting = ERR_INIT;
     cleanup_close int both = watch_both(pidfd, cancel_fd, e);
     if (both < 0)
@@ -96,15 +113,7 @@ int guest_wait_ready(struct guest *g, int pidfd, int64_t deadline_ns, int cancel
     if (waiting.code != ERR_CANCELLED || is_readable(cancel_fd) || !is_readable(pidfd))
         return err_move(e, &waiting);
     err_clear(&waiting);
-    int64_t last_ns = clock_monotonic_ns() + LAST_MARK_NS;
-    if (deadline_ns && deadline_ns < last_ns)
-        last_ns = deadline_ns;
-    if (channel_wait(g->channel, STAMP_READY, last_ns, cancel_fd, &waiting) == 0)
-        return 0;
-    if (waiting.code != ERR_TIMEOUT)
-        return err_move(e, &waiting);
-    err_clear(&waiting);
-    return err_set(e, ERR_SYSTEM, "the guest ended before it was ready");
+    return wait_for_last_mark(g, deadline_ns, cancel_fd, e);
 }
 
 void offer_refuse(struct guest_offer *o, const char *format, ...)

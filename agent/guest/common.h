@@ -45,7 +45,8 @@ int agent_cgroup_sweep(struct host *host, unsigned *removed, struct err *e);
 /* ERR_TIMEOUT or ERR_CANCELLED when it is time to give up. */
 int guest_may_go_on(int64_t deadline_ns, int cancel_fd, struct err *e);
 
-/* Waits for STAMP_READY, or until the process behind `pidfd` ends without having said it. */
+/* Waits for STAMP_READY, or until the process behind `pidfd` (-1: it has ended already) ends without having said
+ * it: then ERR_SYSTEM. */
 int guest_wait_ready(struct guest *g, int pidfd, int64_t deadline_ns, int cancel_fd, struct err *e);
 
 /* An ERR_UNAVAILABLE turned into an offer. */

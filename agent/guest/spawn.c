@@ -161,7 +161,7 @@ static pid_t clone_born_inside(struct spawn *s, void *stack)
         .exit_signal = SIGCHLD,
         .stack = (uint64_t)(uintptr_t)stack,
         .stack_size = STACK_BYTES,
-        .cgroup = (uint64_t)s->tasks[0],
+        .cgroup = (unsigned)s->tasks[0],
     };
     register int (*function)(void *) __asm__("r12") = child;
     register void *argument __asm__("r13") = s;
