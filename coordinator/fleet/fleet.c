@@ -202,6 +202,11 @@ void fleet_take_up(struct fleet *f, struct campaign **pc)
     enqueue(f, c);
 }
 
+void fleet_drop(struct campaign **c)
+{
+    campaign_free(c);
+}
+
 bool fleet_has(const struct fleet *f, const char *id)
 {
     return find_campaign(f, id) != NULL;

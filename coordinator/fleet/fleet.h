@@ -58,6 +58,8 @@ void fleet_add(struct fleet *f, const char *id, Plimsoll__Plan **plan, int64_t s
 int fleet_load(const char *store_path, const char *id, struct campaign **ret, struct err *e);
 /* Queues what was loaded; drops it where that campaign is queued already. */
 void fleet_take_up(struct fleet *f, struct campaign **c);
+/* Frees what was loaded and not taken up. NULL is fine. */
+void fleet_drop(struct campaign **c);
 /* True where the campaign is queued or running. */
 bool fleet_has(const struct fleet *f, const char *id);
 /* ERR_NOT_FOUND where it is neither. */
