@@ -37,11 +37,11 @@ static const struct unit durations[] = {
     {NULL, 0},
 };
 
-enum { MOST_DIGITS = 18 };
+enum { MOST_DIGITS = 24 };
 
-/* digits / 10^decimals */
+/* digits / 10^decimals; 24 digits times the largest unit stay below 2^127 */
 struct decimal {
-    int64_t digits;
+    __int128 digits;
     int decimals;
 };
 
@@ -92,7 +92,7 @@ static int parse(const char *text, const struct unit *units, const char *expecte
     if (!unit)
         return err_set(e, ERR_INPUT, "unknown unit \"%s\" in \"%s\"; expected %s", rest, text,
                        expected);
-    __int128 scaled = (__int128)d.digits * unit->scale;
+    __int128 scaled = d.digits * unit->scale;
     for (int i = 0; i < d.decimals; i++) {
         if (scaled % 10 != 0)
             return err_set(e, ERR_INPUT, "\"%s\" is no whole number of %s; expected one", text,
