@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What one answer may hold, see proto/caps.c. */
+enum { MOST_OFFERS = 4096 };
+
 static char *copy_text(const char *text)
 {
     char *copy = strdup(text ? text : "");
@@ -63,6 +66,8 @@ static void add(struct bench *b, const Plimsoll__Section *guest, const Plimsoll_
                 int cancel_fd, Plimsoll__Prepared *to)
 {
     cleanup_err struct err e = ERR_INIT;
+    if (to->n_offers == MOST_OFFERS)
+        return;
     Plimsoll__Offer *o = offer_new(guest, recipe);
     if (fill(b, guest, recipe, cancel_fd, o, &e) < 0) {
         o->available = false;

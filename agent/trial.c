@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A frame takes 64 KiB; a reason is for a person. */
+enum { REASON_MOST_BYTES = 8 << 10 };
 /* How long a lab's other agents may keep the host, and how long stopping a guest may take. */
 #define LOCK_PATIENCE_NS (3600 * NS_PER_S)
 #define STOP_PATIENCE_NS (30 * NS_PER_S)
@@ -187,7 +189,7 @@ Plimsoll__Result *trial_result(const Plimsoll__Lease *lease, bool warmup, Plimso
     r->warmup = warmup;
     r->outcome = outcome;
     if (reason[0])
-        r->reason = strdup(reason);
+        r->reason = strndup(reason, REASON_MOST_BYTES);
     return r;
 }
 

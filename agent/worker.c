@@ -130,13 +130,14 @@ static void shorten(Plimsoll__Result *r, const struct err *e)
 
 static void spool_result(struct worker *w, Plimsoll__Result *r)
 {
-    bool told = false;
+    bool told = false, short_already = false;
     for (;;) {
         cleanup_err struct err e = ERR_INIT;
         if (spool_append(w->spool, r, &e) == 0)
             return;
-        if (e.code == ERR_PROTOCOL && r->n_samples + r->n_texts > 0) {
+        if (e.code == ERR_PROTOCOL && !short_already) {
             shorten(r, &e);
+            short_already = true;
             continue;
         }
         if (!told)

@@ -176,6 +176,38 @@ static void add_settings(Plimsoll__Fingerprint *f)
     add_file(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "setting.swappiness", "/proc/sys/vm/swappiness");
 }
 
+/* The words of the kernel's command line that change what is measured; the rest (disks, consoles)
+ * differs between identical hosts and may be nobody's business. */
+static void add_boot_settings(Plimsoll__Fingerprint *f)
+{
+    static const char *const words[] = {"mitigations=",
+                                        "isolcpus=",
+                                        "nohz",
+                                        "nohz_full=",
+                                        "rcu_nocbs=",
+                                        "idle=",
+                                        "processor.",
+                                        "intel_",
+                                        "amd_",
+                                        "hugepages=",
+                                        "transparent_hugepage=",
+                                        NULL};
+    cleanup_free char *line = NULL;
+    char kept[512] = "";
+    size_t used = 0;
+    if (fs_read_kernel("/proc/cmdline", &line, NULL) < 0)
+        line = copy_text("");
+    char *rest = NULL;
+    for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        for (const char *const *w = words; *w; w++)
+            if (strncmp(word, *w, strlen(*w)) == 0 && used + strlen(word) + 2 < sizeof kept) {
+                used += (size_t)snprintf(kept + used, sizeof kept - used, "%s%s", used ? " " : "",
+                                         word);
+                break;
+            }
+    add(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "kernel.boot_settings", used ? kept : "none");
+}
+
 static void add_kernel(Plimsoll__Fingerprint *f)
 {
     struct utsname u;
@@ -185,7 +217,7 @@ static void add_kernel(Plimsoll__Fingerprint *f)
     add(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "kernel.version", u.version);
     add(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "kernel.machine", u.machine);
     add(f, PLIMSOLL__TIER__TIER_INFORMATION, "host.name", u.nodename);
-    add_file(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "kernel.command_line", "/proc/cmdline");
+    add_boot_settings(f);
     add_file(f, PLIMSOLL__TIER__TIER_INFORMATION, "host.boot_id",
              "/proc/sys/kernel/random/boot_id");
     static const char *const layouts[] = {
