@@ -11,7 +11,7 @@
 #include <string.h>
 #include <zmq.h>
 
-enum { ANSWER_WAIT_S = 60, SESSION_WAIT_S = 10 };
+enum { ANSWER_WAIT_S = 60, SESSION_WAIT_S = 5 };
 
 struct client {
     uv_loop_t *loop; /* the caller's */
