@@ -125,7 +125,7 @@ int container_create(const Plimsoll__ContainerCreate *request, struct err *e)
 
 int container_start(const Plimsoll__ContainerStart *request, pid_t *ret_init, struct err *e)
 {
-    struct container *c;
+    struct container *c = NULL;
     if (known(request->name, &c, e) < 0)
         return -1;
     char **argv = calloc(request->n_argv + 1, sizeof(*argv));
@@ -143,7 +143,7 @@ int container_start(const Plimsoll__ContainerStart *request, pid_t *ret_init, st
 
 int container_stop(const char *name, struct err *e)
 {
-    struct container *c;
+    struct container *c = NULL;
     if (known(name, &c, e) < 0)
         return -1;
     if (c->lxc->is_running(c->lxc) && !c->lxc->stop(c->lxc) && c->lxc->is_running(c->lxc))
