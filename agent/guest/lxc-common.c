@@ -228,15 +228,20 @@ int lxc_scope(struct guest *g, struct guest_scope *ret, struct err *e)
     return 0;
 }
 
-/* The monitor, so that its end can be waited for: by then it is in another cgroup. */
-static int open_monitor(const struct guest_state *s)
+/* The monitor, so that its end can be waited for: by then it is in another cgroup. Guestd may still
+ * be on its way out of there. */
+static int open_monitor(const struct guest *g)
 {
     const char *mount = cgroup_mount("cpu");
-    cleanup_free char *path = fs_path("%s/%s/cgroup.procs", mount ? mount : "", s->monitor_cgroup);
-    cleanup_free char *text = NULL;
-    if (fs_read_kernel(path, &text, NULL) < 0 || atoi(text) <= 0)
-        return -1;
-    return (int)syscall(SYS_pidfd_open, atoi(text), 0);
+    cleanup_free char *path =
+        fs_path("%s/%s/cgroup.procs", mount ? mount : "", g->state->monitor_cgroup);
+    cleanup_file FILE *f = fopen(path, "re");
+    pid_t guestd = g->host->guestd ? guestd_pid(g->host->guestd) : 0;
+    int pid;
+    while (f && fscanf(f, "%d", &pid) == 1)
+        if (pid > 0 && pid != guestd)
+            return (int)syscall(SYS_pidfd_open, pid, 0);
+    return -1;
 }
 
 /* What guestd could not do is done by force afterwards. */
@@ -276,7 +281,7 @@ int lxc_stop(struct guest *g, int64_t deadline_ns, struct err *e)
     struct guest_state *s = g->state;
     if (!s || !s->created)
         return 0;
-    cleanup_close int monitor = open_monitor(s);
+    cleanup_close int monitor = open_monitor(g);
     ask_to_stop(g, deadline_ns);
     if (monitor >= 0) {
         struct pollfd p = {.fd = monitor, .events = POLLIN};

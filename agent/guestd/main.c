@@ -6,6 +6,7 @@
 // alone: an agent that ended well destroyed them, and one that was killed finds them by its own
 // cgroup when it starts next, whether or not this process was killed too.
 #include "agent/guestd/containers.h"
+#include "agent/guestd/home.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "proto/frame.h"
@@ -58,6 +59,7 @@ static int set_up(struct err *e)
     /* A Ctrl-C at the terminal is the agent's business, and it will want its containers destroyed.
      */
     setsid();
+    home_remember();
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return err_system(e, errno, "cannot become a subreaper");
     return 0;
@@ -105,7 +107,10 @@ static int serve(struct err *e)
         ProtobufCMessage *message = NULL;
         if (frame_read(SOCKET_FD, &plimsoll__guestd_request__descriptor, 0, &message, e) < 0)
             return e->errnum == ECONNRESET ? 0 : -1;
-        int result = answer((const Plimsoll__GuestdRequest *)message, e);
+        const Plimsoll__GuestdRequest *request = (const Plimsoll__GuestdRequest *)message;
+        int result = answer(request, e);
+        if (request->kind_case == PLIMSOLL__GUESTD_REQUEST__KIND_START)
+            home_return();
         frame_free(message);
         if (result < 0)
             return e->errnum == EPIPE ? 0 : -1;
