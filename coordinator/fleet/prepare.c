@@ -4,9 +4,13 @@
 #include "common/log.h"
 #include "coordinator/fleet/internal.h"
 #include "coordinator/fleet/memory.h"
+#include "coordinator/schedule/variants.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Of one Prepare, see proto/caps.c. */
+enum { MOST_GUESTS = 1024 };
 
 /* The agents whose keys are allowed. Without the list nobody is waited for. */
 static void expect_agents(struct campaign *c)
@@ -75,27 +79,12 @@ static struct preparing *add_preparing(struct campaign *c, const char *host)
 
 /* ---- Asking ---- */
 
-static bool same_section(const Plimsoll__Section *a, const Plimsoll__Section *b)
+static void add_image(Plimsoll__Prepare *to, Plimsoll__Section *image)
 {
-    return a == b || (a && b && strcmp(a->name, b->name) == 0);
-}
-
-/* Cells differ in more than their guests: each pair of guest and image is asked for once. */
-static bool asked_before(const Plimsoll__Plan *plan, size_t cell)
-{
-    for (size_t i = 0; i < cell; i++)
-        if (same_section(plan->cells[i]->guest, plan->cells[cell]->guest) &&
-            same_section(plan->cells[i]->image, plan->cells[cell]->image))
-            return true;
-    return false;
-}
-
-static void add_section(Plimsoll__Section **list, size_t *n, Plimsoll__Section *section)
-{
-    for (size_t i = 0; i < *n; i++)
-        if (same_section(list[i], section))
+    for (size_t i = 0; i < to->n_images; i++)
+        if (strcmp(to->images[i]->name, image->name) == 0)
             return;
-    list[(*n)++] = section;
+    to->images[to->n_images++] = image;
 }
 
 static int ask(const struct campaign *c, struct fleet_host *h, struct err *e)
@@ -107,14 +96,12 @@ static int ask(const struct campaign *c, struct fleet_host *h, struct err *e)
         memory_need(calloc(plan->n_cells + 1, sizeof(void *)));
     Plimsoll__Prepare prepare = PLIMSOLL__PREPARE__INIT;
     prepare.campaign = c->id;
-    prepare.guests = guests;
     prepare.images = images;
-    for (size_t i = 0; i < plan->n_cells; i++) {
-        if (plan->cells[i]->guest && !asked_before(plan, i))
-            guests[prepare.n_guests++] = plan->cells[i]->guest;
+    prepare.guests = guests;
+    prepare.n_guests = variants_list(plan, guests, MOST_GUESTS);
+    for (size_t i = 0; i < plan->n_cells; i++)
         if (plan->cells[i]->image)
-            add_section(images, &prepare.n_images, plan->cells[i]->image);
-    }
+            add_image(&prepare, plan->cells[i]->image);
     Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_PREPARE;
     m.prepare = &prepare;

@@ -35,6 +35,7 @@ struct fleet_host {
     uint64_t spool_end; /* next_sequence of its hello: all before it has come, or is still in the
                            spool */
     uint64_t running;   /* the lease it says it runs; 0: none */
+    uint64_t answered;  /* the lease of its last result: until that is committed it says so still */
     uint64_t disowned;  /* the lease it held for us at its hello and did not know of; 0: none */
     unsigned idle_beats;
     char stage[32]; /* of the attempt it runs */

@@ -249,7 +249,8 @@ void work_answer(struct fleet *f, struct fleet_host *h, const Plimsoll__Result *
     check_gap(f, h, r);
     *x = (struct committing){f, memory_text(h->name), memory_text(r->spool), r->sequence};
     store_add_result(f->settings.store, h->key, h->name, r, on_result, x);
-    if (h->running == r->lease->lease)
+    h->answered = r->lease->lease;
+    if (h->running == h->answered)
         h->running = 0;
     h->idle_beats = 0;
     if (c && c->schedule && strcmp(c->id, r->lease->campaign) == 0 &&
@@ -282,6 +283,8 @@ void work_beat(struct fleet *f, struct fleet_host *h, const Plimsoll__Beat *beat
     struct campaign *c = fleet_current(f);
     const struct trial *t = work_held(c, h);
     h->running = beat->running ? beat->running->lease : 0;
+    if (h->running == h->answered)
+        h->running = 0;
     bool right = t && t->lease == h->running;
     h->idle_beats = right ? 0 : h->idle_beats + 1;
     if (h->running && (!right || c->phase == CAMPAIGN_CANCELLING))

@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "coordinator/plan/plan.h"
 #include "coordinator/schedule/internal.h"
+#include "coordinator/schedule/variants.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,13 +15,20 @@ static const char *section_name(const Plimsoll__Section *s)
     return s && s->name ? s->name : "";
 }
 
-static const Plimsoll__Offer *find_offer(const Plimsoll__Prepared *p, const Plimsoll__Cell *cell)
+/* The offer of the variant; the last of its name and image where the host made fewer. */
+static const Plimsoll__Offer *find_offer(const Plimsoll__Prepared *p, const Plimsoll__Cell *cell,
+                                         uint32_t variant)
 {
-    for (size_t i = 0; i < p->n_offers; i++)
-        if (strcmp(p->offers[i]->guest, section_name(cell->guest)) == 0 &&
-            strcmp(p->offers[i]->image, section_name(cell->image)) == 0)
-            return p->offers[i];
-    return NULL;
+    const Plimsoll__Offer *found = NULL;
+    for (size_t i = 0; i < p->n_offers; i++) {
+        if (strcmp(p->offers[i]->guest, section_name(cell->guest)) != 0 ||
+            strcmp(p->offers[i]->image, section_name(cell->image)) != 0)
+            continue;
+        found = p->offers[i];
+        if (variant-- == 0)
+            break;
+    }
+    return found;
 }
 
 static Plimsoll__Prepared *copy_prepared(const Plimsoll__Prepared *p)
@@ -33,7 +41,8 @@ static Plimsoll__Prepared *copy_prepared(const Plimsoll__Prepared *p)
     return plimsoll__prepared__unpack(NULL, length, packed);
 }
 
-static int copy_host(struct schedule *s, struct worker *to, const struct schedule_host *from)
+static int copy_host(struct schedule *s, struct worker *to, const struct schedule_host *from,
+                     const uint32_t *variants)
 {
     to->name = strdup(from->name);
     to->identity = strdup(from->identity);
@@ -42,7 +51,7 @@ static int copy_host(struct schedule *s, struct worker *to, const struct schedul
     if (!to->name || !to->identity || !to->prepared || !to->offers)
         return -1;
     for (size_t i = 0; i < s->plan->n_cells; i++)
-        to->offers[i] = find_offer(to->prepared, s->plan->cells[i]);
+        to->offers[i] = find_offer(to->prepared, s->plan->cells[i], variants[i]);
     return 0;
 }
 
@@ -74,8 +83,9 @@ int schedule_new(const Plimsoll__Plan *plan, const struct schedule_host *hosts, 
                  struct schedule **ret, struct err *e)
 {
     struct schedule *s = calloc(1, sizeof *s);
-    int failed = s ? 0 : -1;
-    if (s) {
+    cleanup_free uint32_t *variants = variants_of_cells(plan);
+    int failed = s && variants ? 0 : -1;
+    if (failed == 0) {
         s->plan = plan;
         s->seen = calloc(plan->n_cells + 1, sizeof *s->seen);
         s->hosts = calloc(n_hosts + 1, sizeof *s->hosts);
@@ -83,7 +93,7 @@ int schedule_new(const Plimsoll__Plan *plan, const struct schedule_host *hosts, 
     }
     for (size_t i = 0; i < n_hosts && failed == 0; i++) {
         s->n_hosts++;
-        failed = copy_host(s, &s->hosts[i], &hosts[i]);
+        failed = copy_host(s, &s->hosts[i], &hosts[i], variants);
     }
     if (failed < 0) {
         schedule_free(&s);
