@@ -226,6 +226,8 @@ static bool read_numbers(struct reader *r, const struct section *fixed, const ch
     }
     if (!within->given)
         return true;
+    if (within->n == 0)
+        return false; /* of another type: diagnosed as it was read */
     if (parse_number(within->values[0].text, "%", &to->within, &e) < 0 || to->within <= 0 ||
         to->within > 1000) {
         reader_diagnose(r, within->line,
