@@ -174,6 +174,48 @@ static bool control_allowed(enum alphabet alphabet, uint8_t c)
     return alphabet == TEXT || (alphabet == PROSE && (c == '\t' || c == '\n' || c == '\r'));
 }
 
+/* Bytes of the UTF-8 sequence at `at`, 0 when it is none; RFC 3629, table of section 4: no overlong
+ * forms, no surrogates, nothing beyond U+10FFFF. */
+static size_t utf8_sequence(const uint8_t *at, const uint8_t *end)
+{
+    uint8_t least = 0x80, most = 0xbf;
+    size_t length = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+    if (length <= 1)
+        return length;
+    if (at[0] > 0xf4 || (size_t)(end - at) < length)
+        return 0;
+    if (at[0] == 0xe0)
+        least = 0xa0;
+    else if (at[0] == 0xed)
+        most = 0x9f;
+    else if (at[0] == 0xf0)
+        least = 0x90;
+    else if (at[0] == 0xf4)
+        most = 0x8f;
+    for (size_t i = 1; i < length; i++, least = 0x80, most = 0xbf)
+        if (at[i] < least || at[i] > most)
+            return 0;
+    return length;
+}
+
+static int check_characters(const struct walk *w, const ProtobufCFieldDescriptor *f,
+                            enum alphabet alphabet, const uint8_t *bytes, size_t length)
+{
+    const uint8_t *end = bytes + length;
+    for (const uint8_t *at = bytes; at < end;) {
+        bool good = control_allowed(alphabet, *at);
+        size_t step = alphabet == TEXT ? 1 : utf8_sequence(at, end);
+        if (good && step > 0) {
+            at += step;
+            continue;
+        }
+        if (!w->clean || alphabet != PROSE)
+            return bad_field(w, f, good ? "not UTF-8" : "a control character");
+        *(uint8_t *)at++ = '?'; /* caps_clean was given writable bytes */
+    }
+    return 0;
+}
+
 static int check_text(const struct walk *w, const ProtobufCFieldDescriptor *f, const uint8_t *bytes,
                       size_t length)
 {
@@ -182,15 +224,7 @@ static int check_text(const struct walk *w, const ProtobufCFieldDescriptor *f, c
         return bad_field(w, f, "the text is too long");
     if (f->type == PROTOBUF_C_TYPE_BYTES)
         return 0;
-    enum alphabet alphabet = row ? row->alphabet : LINE;
-    for (size_t i = 0; i < length; i++) {
-        if (control_allowed(alphabet, bytes[i]))
-            continue;
-        if (!w->clean || alphabet != PROSE)
-            return bad_field(w, f, "a control character");
-        ((uint8_t *)bytes)[i] = '?'; /* clean: caps_clean was given writable bytes */
-    }
-    return 0;
+    return check_characters(w, f, row ? row->alphabet : LINE, bytes, length);
 }
 
 static int walk_message(struct walk *w);

@@ -24,6 +24,7 @@ enum {
     /* Frames of at most FRAME_MOST_BYTES waiting in a connection's queue. */
     SEND_QUEUE = 256,
     RECEIVE_QUEUE = 16,
+    CURVE_BYTES = 8 + 8 + 1 + 16,
 };
 
 int socket_set(void *socket, int option, int value, const char *what, struct err *e)
@@ -42,7 +43,8 @@ static int set_text(void *socket, int option, const char *value, const char *wha
 
 static int set_limits(void *socket, struct err *e)
 {
-    int64_t most = FRAME_MOST_BYTES;
+    /* Of what travels: CURVE adds a name, a nonce, a flag, and a MAC, RFC 26. */
+    int64_t most = FRAME_MOST_BYTES + CURVE_BYTES;
     if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most) < 0)
         return err_system(e, errno, "cannot set a socket's largest message");
     static const struct {
