@@ -70,8 +70,10 @@ finish() {
         break
     done
     "$tree/deploy/services" stop $$ || true
-    if ! "$tree/deploy/host-state" --compare "$out/host.before"; then
-        echo "note: the host differs from before as listed above"
+    if ! "$tree/deploy/host-state" --compare "$out/host.before" >"$out/host.differs"; then
+        echo "note: the host differs from before (\`+\` is new, \`-\` is gone):"
+        head -n 20 "$out/host.differs" | sed 's/^/  /'
+        (($(wc -l <"$out/host.differs") <= 20)) || echo "  and more in $out/host.differs"
     fi
     exit "$status"
 }
