@@ -45,6 +45,7 @@ static void on_welcomed(void *arg, const Plimsoll__Welcome *welcome)
     (void)welcome;
     struct client *c = arg;
     c->welcomed = true;
+    uv_stop(c->loop);
 }
 
 static void on_lost(void *arg, bool refused, const char *why)
@@ -54,6 +55,7 @@ static void on_lost(void *arg, bool refused, const char *why)
     c->refused = refused;
     free(c->lost_why);
     c->lost_why = strdup(why ? why : "");
+    uv_stop(c->loop);
 }
 
 /* The peer frees its message after the call, so the answer is a copy. */
@@ -88,6 +90,7 @@ static void on_message(void *arg, const Plimsoll__Envelope *m)
     struct client *c = arg;
     if (m->request != c->request)
         return;
+    uv_stop(c->loop);
     if (c->changed && m->kind_case == PLIMSOLL__ENVELOPE__KIND_CAMPAIGNS)
         on_change(c, m->campaigns);
     else if (!c->answer)
@@ -114,7 +117,9 @@ static void start_timer(struct client *c, int64_t wait_ns)
     uv_timer_start(&c->timer, on_timer, (uint64_t)(wait_ns / NS_PER_MS), 0);
 }
 
-/* One turn of the loop; -1 once somebody interrupted. */
+/* One turn of the loop; -1 once somebody interrupted. Messages are read before the loop may block,
+ * so whoever changes what is waited for also calls uv_stop: else the turn would go on until
+ * something else happens. */
 static int turn(struct client *c, struct err *e)
 {
     if (c->interrupt.code == ERR_NONE)
@@ -304,6 +309,7 @@ int client_watch(struct client *c, const char *campaign, client_changed *changed
 void client_interrupt(struct client *c, enum err_code code, const char *text)
 {
     err_set(&c->interrupt, code, "%s", text);
+    uv_stop(c->loop);
 }
 
 int client_exit_code(const struct client *c, const struct err *e)

@@ -279,13 +279,20 @@ static int conduct(struct running *r, Plimsoll__Submit *plan, struct err *e)
     return result;
 }
 
-static void tell_dead(const struct running *r, const struct child *c)
+/* Of what broke before there was a campaign, or of a program that ended too early. */
+static void tell_logs(const struct running *r, const struct err *e)
 {
-    char words[96];
-    if (!r->dead || strcmp(r->dead, c->name) != 0)
-        return;
-    fprintf(stderr, "%s %s; ", c->name, child_end_words(c, words));
-    child_print_log(c, stderr);
+    const struct child *const children[] = {&r->coordinator, &r->agent};
+    bool broken = e->code == ERR_SYSTEM || e->code == ERR_TIMEOUT || e->code == ERR_REFUSED;
+    for (size_t i = 0; i < 2; i++) {
+        char words[96];
+        const struct child *c = children[i];
+        if (r->dead && c->name && strcmp(r->dead, c->name) == 0)
+            fprintf(stderr, "%s %s; ", c->name, child_end_words(c, words));
+        else if (!broken || r->submitted)
+            continue;
+        child_print_log(c, stderr);
+    }
 }
 
 /* The agent first: it cleans the host while the coordinator can still take what its spool holds. */
@@ -344,11 +351,12 @@ static int report(const struct running *r, const char *json_path)
     return verdict.exit_code;
 }
 
-/* Nothing was submitted: the folder tells nobody anything but its logs, which were shown. */
+/* Nothing was submitted: the folder goes, unless its logs are wanted. */
 static int end_without_campaign(const struct running *r, bool is_new, const struct err *e)
 {
     cleanup_err struct err why = ERR_INIT;
-    if (is_new && e->code != ERR_SYSTEM && fs_remove_tree(r->folder.path, &why) < 0)
+    bool plain = e->code == ERR_INPUT || e->code == ERR_CANCELLED;
+    if (is_new && plain && fs_remove_tree(r->folder.path, &why) < 0)
         fprintf(stderr, "coordctl run: %s\n", err_text(&why));
     return e->code == ERR_INPUT || e->code == ERR_NOT_FOUND ? EXIT_USAGE : EXIT_MISSING;
 }
@@ -362,8 +370,7 @@ static int run_campaign(struct running *r, Plimsoll__Submit *plan, const char *j
     if (conduct(r, plan, &e) < 0 && e.code != ERR_CANCELLED)
         fprintf(stderr, "coordctl run: %s\n", err_text(&e));
     stop(r);
-    tell_dead(r, &r->coordinator);
-    tell_dead(r, &r->agent);
+    tell_logs(r, &e);
     int code = r->submitted ? report(r, json_path) : end_without_campaign(r, is_new, &e);
     if (r->submitted && (code == EXIT_MISSING || e.code != ERR_NONE)) {
         code = code ? code : EXIT_MISSING;
