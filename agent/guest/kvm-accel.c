@@ -104,6 +104,7 @@ struct trial {
     virDomainPtr domain;
     char *folder;
     char *channel_path;
+    char *early_path;
     char *console_path;
     char *name;
 };
@@ -114,12 +115,13 @@ static void trial_end(struct trial *t)
     if (kvm_end(&t->domain, &e) < 0)
         log_warning("KVM's trial boot: %s", err_text(&e));
     channel_free(&t->channel);
-    if (t->channel_path)
-        unlink(t->channel_path);
-    if (t->folder && fs_remove_tree(t->folder, &e) < 0)
+    unlink(t->channel_path);
+    unlink(t->early_path);
+    if (fs_remove_tree(t->folder, &e) < 0)
         log_warning("KVM's trial boot: %s", err_text(&e));
     free(t->folder);
     free(t->channel_path);
+    free(t->early_path);
     free(t->console_path);
     free(t->name);
 }
@@ -135,6 +137,7 @@ static char *trial_xml(const struct trial *t, const Plimsoll__Section *section,
                            .initrd = initrd,
                            .command_line = "console=ttyS0 panic=-1",
                            .channel_path = t->channel_path,
+                           .early_path = t->early_path,
                            .console_path = t->console_path};
     kvm_domain_from_section(&d, section);
     d.memory_bytes = TRIAL_MEMORY_BYTES;
@@ -152,6 +155,7 @@ static int trial_boot(struct trial *t, struct stamper *stamper, const Plimsoll__
         return -1;
     cleanup_free char *xml = trial_xml(t, section, image, initrd);
     if (kvm_launch(c, xml, &t->domain, e) < 0 ||
+        channel_connect(t->channel, t->early_path, e) < 0 ||
         channel_connect(t->channel, t->channel_path, e) < 0)
         return -1;
     if (virDomainResume(t->domain) < 0)
@@ -177,6 +181,7 @@ static int kvm_works(struct host *host, struct stamper *stamper, const Plimsoll_
     struct trial t = {.host = host,
                       .folder = fs_path("%s/guests/trial-boot", host->state_folder),
                       .channel_path = fs_path("%s/pl%s-trial.sock", host->run_folder, host->id),
+                      .early_path = fs_path("%s/pl%s-trial-early.sock", host->run_folder, host->id),
                       .console_path = fs_path("%s/guests/trial-boot/console", host->state_folder),
                       .name = fs_path("pl%s-trial", host->id)};
     cleanup_err struct err why = ERR_INIT;

@@ -105,6 +105,8 @@ static void put_lines(FILE *f, const struct kvm_domain *d)
 {
     put(f, "    <serial type='file'>\n      <source path='", d->console_path,
         "'/>\n      <target port='0'/>\n    </serial>\n");
+    put(f, "    <serial type='unix'>\n      <source mode='bind' path='", d->early_path,
+        "'/>\n      <target port='1'/>\n    </serial>\n");
     put(f, "    <channel type='unix'>\n      <source mode='bind' path='", d->channel_path,
         "'/>\n      <target type='virtio' name='plimsoll.0'/>\n    </channel>\n");
 }

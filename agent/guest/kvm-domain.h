@@ -30,6 +30,7 @@ struct kvm_domain {
     const char *disk_aio;
     const char *channel_path; /* QEMU listens there for us */
     const char *console_path; /* file that takes the serial line */
+    const char *early_path;   /* as channel_path, of the second serial line: the first mark */
     const char *bridge;       /* NULL: no network */
     const char *link;         /* the TAP device's name */
     bool video, audio, usb;

@@ -33,6 +33,7 @@ struct guest_state {
     char *initrd;
     char *overlay;
     char *channel_path;
+    char *early_path;
     char *console_path;
     char *link;   /* NULL without a network */
     char *xml;    /* as sent */
@@ -112,6 +113,7 @@ static void paths_set(const struct guest *g, struct guest_state *s)
     s->overlay = fs_path("%s/overlay.qcow2", g->folder);
     s->console_path = fs_path("%s/console.log", g->folder);
     s->channel_path = fs_path("%s/%s.sock", g->host->run_folder, g->name);
+    s->early_path = fs_path("%s/%s-early.sock", g->host->run_folder, g->name);
 }
 
 static int kvm_prepare(struct guest *g, int64_t deadline_ns, int cancel_fd, struct err *e)
@@ -132,6 +134,7 @@ static int kvm_prepare(struct guest *g, int64_t deadline_ns, int cancel_fd, stru
                            .overlay = s->overlay,
                            .backing = g->image->disk,
                            .channel_path = s->channel_path,
+                           .early_path = s->early_path,
                            .console_path = s->console_path};
     kvm_domain_from_section(&d, g->section);
     if (kvm_connect(g->host, &s->connection, e) < 0 ||
@@ -154,6 +157,8 @@ static int kvm_create(struct guest *g, int64_t deadline_ns, int cancel_fd, struc
         kvm_launch(s->connection, s->xml, &s->domain, e) < 0)
         return -1;
     channel_stamp(g->channel, STAMP_CREATED, clock_monotonic_ns());
+    if (channel_connect(g->channel, s->early_path, e) < 0)
+        return -1;
     return channel_connect(g->channel, s->channel_path, e);
 }
 
@@ -255,6 +260,7 @@ static void state_free(struct guest_state *s)
     free(s->initrd);
     free(s->overlay);
     free(s->channel_path);
+    free(s->early_path);
     free(s->console_path);
     free(s->link);
     free(s->xml);
@@ -272,8 +278,10 @@ static int kvm_destroy(struct guest *g, struct err *e)
         return err_move(e, &first); /* the state stays, for another try */
     if (s->link)
         link_remove(s->link, &first); /* libvirt did, unless it was killed in between */
-    if (s->channel_path)
+    if (s->channel_path) {
         unlink(s->channel_path);
+        unlink(s->early_path);
+    }
     if (s->overlay)
         unlink(s->overlay);
     state_free(steal(g->state));
