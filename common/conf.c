@@ -111,6 +111,7 @@ static int read_conf(struct conf *c, const char *path, const char *text, size_t 
     fill_fallbacks(c, path, &wrong);
     fclose(wrong.out);
     config_destroy(&config);
+    text_make_plain(wrong.text);
     if (wrong.length > 0)
         err_set(e, ERR_INPUT, "%s", wrong.text);
     free(wrong.text);

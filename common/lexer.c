@@ -28,20 +28,23 @@ __attribute__((format(printf, 2, 3))) static bool complain(struct lexer *l, cons
     return false;
 }
 
-/* Length of the UTF-8 sequence at `at`, 0 when it is none (RFC 3629, surrogates and overlong forms
- * excepted: they do no harm here). */
-static size_t utf8_length(const char *at, const char *end)
+/* Overlong forms, surrogates, and what lies beyond U+10FFFF show in the second byte (RFC 3629). */
+static bool second_is_good(unsigned char lead, unsigned char second)
+{
+    unsigned char least = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
+    unsigned char most = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+    return second >= least && second <= most;
+}
+
+size_t utf8_length(const char *at, const char *end)
 {
     unsigned char lead = (unsigned char)*at;
-    size_t n = lead < 0x80                   ? 1
-               : lead >= 0xC2 && lead < 0xE0 ? 2
-               : lead < 0xC2                 ? 0
-               : lead < 0xF0                 ? 3
-               : lead < 0xF5                 ? 4
-                                             : 0;
-    if (n == 0 || n > (size_t)(end - at))
+    if (lead < 0x80)
+        return 1;
+    size_t n = lead < 0xC2 || lead > 0xF4 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    if (n == 0 || n > (size_t)(end - at) || !second_is_good(lead, (unsigned char)at[1]))
         return 0;
-    for (size_t i = 1; i < n; i++)
+    for (size_t i = 2; i < n; i++)
         if (((unsigned char)at[i] & 0xC0) != 0x80)
             return 0;
     return n;

@@ -36,4 +36,7 @@ void lexer_open(struct lexer *l, const char *text, size_t length);
 /* After TOKEN_WRONG only TOKEN_WRONG follows. */
 struct token lexer_next(struct lexer *l);
 
+/* Bytes of the UTF-8 character at `at`, which is before `end`; 0 where it is none. */
+size_t utf8_length(const char *at, const char *end);
+
 #endif

@@ -2,6 +2,7 @@
 #include "common/value.h"
 
 #include "common/cleanup.h"
+#include "common/lexer.h"
 #include "common/libconf.h"
 #include "common/units.h"
 
@@ -126,12 +127,16 @@ static int wrong(const config_setting_t *s, const struct key_row *row, struct er
                    value_expected(&one, expected, sizeof expected), show(s, found, sizeof found));
 }
 
-static bool has_control_byte(const char *text)
+/* An escape, "\\x1b", can bring into a text what the file itself may not have. */
+static bool is_plain(const char *text)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7F)
-            return true;
-    return false;
+    const char *end = text + strlen(text);
+    for (size_t n; text < end; text += n) {
+        n = utf8_length(text, end);
+        if (n == 0 || (unsigned char)*text < 0x20 || *text == 0x7F)
+            return false;
+    }
+    return true;
 }
 
 /* "a-z, 0-9, +.-": runs of three and more are drawn together. */
@@ -153,6 +158,18 @@ static const char *describe_letters(const char *letters, char *buffer, size_t by
     return buffer;
 }
 
+void text_make_plain(char *text)
+{
+    const char *end = text + strlen(text);
+    for (size_t n; text < end; text += n) {
+        n = utf8_length(text, end);
+        if (n > 0 && ((unsigned char)*text >= 0x20 || *text == '\n') && *text != 0x7F)
+            continue;
+        *text = '?';
+        n = 1;
+    }
+}
+
 static int read_text(const config_setting_t *s, const struct key_row *row, struct value *ret,
                      struct err *e)
 {
@@ -162,8 +179,9 @@ static int read_text(const config_setting_t *s, const struct key_row *row, struc
     if (!text)
         text = "";
     size_t most = row->most > 0 ? (size_t)row->most : TEXT_MOST_BYTES;
-    if (row->type == KEY_TEXT && has_control_byte(text))
-        return err_set(e, ERR_INPUT, "expected a text without line breaks or control characters");
+    if (row->type == KEY_TEXT && !is_plain(text))
+        return err_set(e, ERR_INPUT,
+                       "expected UTF-8 text without line breaks or control characters");
     if (row->type == KEY_TEXT && strlen(text) > most)
         return err_set(e, ERR_INPUT, "expected a text of at most %zu bytes, found %zu", most,
                        strlen(text));

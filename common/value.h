@@ -38,6 +38,10 @@ char *value_format(const struct value *v, const struct key_row *row);
 /* "a size with its unit, 4MiB to 4TiB": what a row takes. The buffer holds `bytes`. */
 const char *value_expected(const struct key_row *row, char *buffer, size_t bytes);
 
+/* Replaces what is no UTF-8 and every control character but the newline by `?`: a complaint shows
+ * what somebody wrote, and may not bring a terminal's commands along. */
+void text_make_plain(char *text);
+
 /* Rows end in one without a name. NULL where there is none of that name. */
 const struct key_row *key_row_find(const struct key_row *rows, const char *name);
 

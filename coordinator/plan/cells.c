@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_AXES = 48 };
+/* A longer value is named by its place in the list. */
+enum { MOST_AXES = 48, MOST_NAMED_BYTES = 48 };
 
 /* One guest with one image in one experiment: its cells are the product of the axes. */
 struct grid {
@@ -183,7 +184,10 @@ char *cell_section_name(const struct cell *c, const struct section *s)
         if (!belongs(s, key) || strcmp(key->row->name, "image") == 0)
             continue;
         cleanup_free char *value = value_format(&key->values[c->choices[i].at], key->row);
-        fprintf(out, " %s=%s", key->row->name, value);
+        if (strlen(value) <= MOST_NAMED_BYTES)
+            fprintf(out, " %s=%s", key->row->name, value);
+        else
+            fprintf(out, " %s=#%zu", key->row->name, c->choices[i].at + 1);
     }
     fclose(out);
     return text;

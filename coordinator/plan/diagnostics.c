@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "coordinator/plan/plan.h"
 
+#include "common/value.h"
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -45,6 +47,7 @@ static void add(struct plan_diagnostics *d, bool warning, const char *file, unsi
         item->text = own(strdup("and more errors, which are not shown"));
     else if (vasprintf(&item->text, format, args) < 0)
         abort();
+    text_make_plain(item->text);
     append(d, item);
 }
 

@@ -161,6 +161,8 @@ static void what_is_wrong_is_said_where_it_is(void **state)
     assert_fault("a = { b = 1; c = { b = 2 }; b = 3 }", 1, "`b` stands here a second time");
     assert_fault("a = \xff", 1, "0xff is no text");
     assert_fault("# \xc3\x28", 1, "no text");
+    assert_fault("# \xed\xa0\x80", 1, "no text");
+    assert_fault("# \xc0\xaf", 1, "no text");
 }
 
 static int64_t integer_of(const char *text)
@@ -205,6 +207,28 @@ static void elements_have_the_lines_they_begin_on(void **state)
     config_destroy(&config);
 }
 
+static void an_escape_brings_no_garbage_into_a_text(void **state)
+{
+    (void)state;
+    static const struct key_row row = {.name = "a", .type = KEY_TEXT};
+    static const struct {
+        const char *text;
+        bool good;
+    } cases[] = {{"a = \"gr\xc3\xbcn\"", true}, {"a = \"gr\\xc3\\xbcn\"", true},
+                 {"a = \"\\x1b[2J\"", false},   {"a = \"\\xff\"", false},
+                 {"a = \"x\\xc3\"", false},     {"a = \"one\\ntwo\"", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        config_t config;
+        struct libconf_fault fault;
+        struct value v = {0};
+        assert_int_equal(libconf_read(cases[i].text, strlen(cases[i].text), &config, &fault), 0);
+        if ((value_read(config_lookup(&config, "a"), &row, &v, NULL) == 0) != cases[i].good)
+            fail_msg("%s was %s", cases[i].text, cases[i].good ? "refused" : "taken");
+        value_clear(&v);
+        config_destroy(&config);
+    }
+}
+
 static const char *nearest_to(const char *wanted)
 {
     static const char *const candidates[] = {"memory", "network", "cpus", "command", "mask"};
@@ -236,6 +260,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_said_where_it_is),
         cmocka_unit_test(no_integer_wraps),
         cmocka_unit_test(elements_have_the_lines_they_begin_on),
+        cmocka_unit_test(an_escape_brings_no_garbage_into_a_text),
         cmocka_unit_test(the_nearest_name_is_found_and_a_far_one_is_not),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
