@@ -13,6 +13,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -126,7 +127,9 @@ static int define(struct guest *g, struct guest_state *s, const struct lxc_kind 
     add_text_item(s, "lxc.uts.name", g->section->name);
     add_text_item(s, "lxc.tty.max", "0");
     add_text_item(s, "lxc.pty.max", "0");
-    add_text_item(s, "lxc.console.path", "none");
+    /* The monitor writes down what is said there; it costs the start nothing that can be measured.
+     */
+    add_text_item(s, "lxc.console.logfile", s->console_path);
     for (const struct lxc_item *item = kind->items; item->key; item++)
         add_text_item(s, item->key, item->value);
     /* Its profiles may not be loaded, and a guest that is confined by one is another guest. */
@@ -146,6 +149,17 @@ static int need_guestd(struct host *host, struct err *e)
     return guestd_start(host->guestd_path, host->id, &host->guestd, e);
 }
 
+/* liblxc gives a container in the background /dev/null for its output, so the runner takes this
+ * file. */
+static int make_console(const struct guest_state *s, struct err *e)
+{
+    int fd = open(s->console_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_system(e, errno, "cannot make %s", s->console_path);
+    close(fd);
+    return 0;
+}
+
 int lxc_prepare(struct guest *g, const struct lxc_kind *kind, int64_t deadline_ns, int cancel_fd,
                 struct err *e)
 {
@@ -158,9 +172,11 @@ int lxc_prepare(struct guest *g, const struct lxc_kind *kind, int64_t deadline_n
     s->cgroup = guest_cgroup(g);
     s->monitor_cgroup = fs_path("%s.monitor", s->cgroup);
     s->log_path = fs_path("%s/liblxc.log", g->folder);
-    s->console_path = fs_path("%s/console.log", g->folder);
+    s->console_path =
+        fs_path("%s/%s", g->folder, kind->has_console ? "console.log" : "channel/console");
     if (guest_may_go_on(deadline_ns, cancel_fd, e) < 0 || agent_cgroup_make(g->host, e) < 0 ||
-        root_prepare(g, &s->root, e) < 0 || define(g, s, kind, e) < 0)
+        root_prepare(g, &s->root, e) < 0 || define(g, s, kind, e) < 0 ||
+        (!kind->has_console && make_console(s, e) < 0))
         return -1;
     return need_guestd(g->host, e);
 }

@@ -6,12 +6,15 @@
 
 #include "agent/guest/common.h"
 
+#include <stdbool.h>
+
 struct lxc_item {
     const char *key; /* NULL ends a list */
     const char *value;
 };
 
 struct lxc_kind {
+    bool has_console;                /* a /dev/console that is written down */
     const struct lxc_item *items;    /* beside those that every container has */
     char **(*argv)(const struct guest *g); /* what its first process executes; owned */
 };

@@ -32,7 +32,7 @@ static char **init_command(const struct guest *g)
     return argv;
 }
 
-static const struct lxc_kind kind = {.items = items, .argv = init_command};
+static const struct lxc_kind kind = {.has_console = true, .items = items, .argv = init_command};
 
 static int prepare(struct guest *g, int64_t deadline_ns, int cancel_fd, struct err *e)
 {

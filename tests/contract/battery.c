@@ -321,6 +321,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_guest_gets_the_resources_it_was_promised),
         cmocka_unit_test(without_a_network_there_is_no_device),
         cmocka_unit_test(two_guests_at_once_do_not_disturb_each_other),
+        cmocka_unit_test(what_a_single_program_said_is_kept),
         cmocka_unit_test(a_killed_helper_costs_only_its_guests),
         cmocka_unit_test(what_a_killed_agent_left_is_swept),
     };

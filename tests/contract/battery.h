@@ -21,6 +21,7 @@ void must_go_to(struct guest *g, enum state wanted);
 void the_guest_gets_the_resources_it_was_promised(void **state);
 void without_a_network_there_is_no_device(void **state);
 void two_guests_at_once_do_not_disturb_each_other(void **state);
+void what_a_single_program_said_is_kept(void **state);
 void a_killed_helper_costs_only_its_guests(void **state);
 void what_a_killed_agent_left_is_swept(void **state);
 

@@ -13,11 +13,13 @@
 #include "proto/settings.h"
 
 #include <dirent.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -173,6 +175,41 @@ void two_guests_at_once_do_not_disturb_each_other(void **state)
     must_work(two->ops->scope(two, &scope, &e), &e, "scope");
     assert_int_equal(kill(scope.leader, 0), 0);
     guest_free(&two);
+    section_free(&section);
+}
+
+static bool console_says(struct guest *g, const char *words)
+{
+    struct guest_texts texts = {0};
+    bool found = false;
+    g->ops->texts(g, &texts);
+    for (size_t i = 0; i < texts.n; i++)
+        found = found || (strcmp(texts.items[i]->name, "console") == 0 &&
+                          strstr(texts.items[i]->text, words));
+    guest_texts_clear(&texts);
+    return found;
+}
+
+void what_a_single_program_said_is_kept(void **state)
+{
+    (void)state;
+    if (!fixture.ops->catalog->single)
+        skip();
+    cleanup_err struct err e = ERR_INIT;
+    Plimsoll__Section *section =
+        section_new(fixture.ops->catalog, "command", "/there/is/no/such/program");
+    struct guest *g = fixture_guest(&fixture, section);
+    must_go_to(g, READY);
+    struct guest_scope scope = {0};
+    if (g->ops->scope(g, &scope, NULL) == 0) {
+        cleanup_close int ended = (int)syscall(SYS_pidfd_open, scope.leader, 0);
+        struct pollfd p = {.fd = ended, .events = POLLIN};
+        if (ended >= 0)
+            assert_int_equal(poll(&p, 1, 10000), 1);
+    }
+    must_work(g->ops->stop(g, in_seconds(30), &e), &e, "stop");
+    assert_true(console_says(g, "/there/is/no/such/program"));
+    guest_free(&g);
     section_free(&section);
 }
 
