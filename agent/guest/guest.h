@@ -50,7 +50,7 @@ struct guest_texts;    /* see guest_add_text */
 
 /* What probes may know of a guest: nothing else crosses from guests to probes. */
 struct guest_scope {
-    char *cgroup;          /* relative path within each hierarchy; NULL without one */
+    char *cgroup;          /* relative path within each hierarchy; NULL without one; the caller's to free */
     pid_t leader;          /* the container's init, QEMU, or the process */
 };
 
