@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_NAME_BYTES = 63 };
+
 /* The grammar checker; recursion is bounded by LIBCONF_MOST_DEPTH. */
 struct reader {
     struct lexer lexer;
@@ -74,6 +76,9 @@ static int read_value(struct reader *r, unsigned line, int depth);
 /* The library says that there is a duplicate, but not of what. */
 static int note_name(struct reader *r, const struct token *name)
 {
+    if (name->length > MOST_NAME_BYTES)
+        return fail(r, name->line, "the name `%.40s...` has %zu bytes; expected at most %d",
+                    name->start, name->length, MOST_NAME_BYTES);
     for (size_t i = r->first_name; i < r->n_names; i++) {
         const struct token *other = &r->names[i];
         if (other->length == name->length && memcmp(other->start, name->start, name->length) == 0)

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* A file of garbage has an error on every line; nobody reads more than these. */
-enum { MOST_ITEMS = 100 };
+enum { MOST_ITEMS = 100, MOST_TEXT_BYTES = 1000 };
 
 static char *own(char *text)
 {
@@ -47,6 +47,8 @@ static void add(struct plan_diagnostics *d, bool warning, const char *file, unsi
         item->text = own(strdup("and more errors, which are not shown"));
     else if (vasprintf(&item->text, format, args) < 0)
         abort();
+    if (strlen(item->text) > MOST_TEXT_BYTES)
+        strcpy(item->text + MOST_TEXT_BYTES, "...");
     text_make_plain(item->text);
     append(d, item);
 }
