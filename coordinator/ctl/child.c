@@ -184,7 +184,8 @@ static char *collect(int fd)
     return text;
 }
 
-int child_run(char *const argv[], const char *input, char **ret_output, struct err *e)
+int child_run(char *const argv[], const char *input, enum child_errors errors, char **ret_output,
+              struct err *e)
 {
     cleanup_close int in = input_file(input, e);
     int pipe_fds[2];
@@ -196,7 +197,7 @@ int child_run(char *const argv[], const char *input, char **ret_output, struct e
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGTERM);
-        become(argv, in, pipe_fds[1], 2);
+        become(argv, in, pipe_fds[1], errors == CHILD_ERRORS_KEPT ? pipe_fds[1] : 2);
     }
     close(pipe_fds[1]);
     if (pid < 0)

@@ -35,9 +35,13 @@ bool child_stop(struct child *c, int64_t deadline_ns);
 void child_print_log(const struct child *c, FILE *out);
 void child_clear(struct child *c);
 
-/* Runs a program to its end with our own standard error. `input` (may be NULL) is its standard
- * input; its standard output is kept, the caller's to free, unless `ret_output` is NULL (then it is
- * dropped). Returns its exit status, 128 + signal, or -1 with the error. */
-int child_run(char *const argv[], const char *input, char **ret_output, struct err *e);
+/* Where a program's standard error goes: ours, or to what it writes to standard output. */
+enum child_errors { CHILD_ERRORS_SHOWN, CHILD_ERRORS_KEPT };
+
+/* Runs a program to its end. `input` (may be NULL) is its standard input; its standard output is
+ * kept, the caller's to free, unless `ret_output` is NULL (then it is dropped). Returns its exit
+ * status, 128 + signal, or -1 with the error. */
+int child_run(char *const argv[], const char *input, enum child_errors errors, char **ret_output,
+              struct err *e);
 
 #endif

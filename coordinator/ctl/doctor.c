@@ -80,7 +80,7 @@ static int ask_agent(char **ret_text, struct err *e)
         return -1;
     char *argv[] = {agent, "--doctor", NULL};
     char *text = NULL;
-    int status = child_run(argv, NULL, &text, e);
+    int status = child_run(argv, NULL, CHILD_ERRORS_SHOWN, &text, e);
     if (status == 0) {
         *ret_text = text;
         return 0;

@@ -71,7 +71,7 @@ static int build(struct images_item *item, struct err *e)
     if (place_image_builder(&builder, e) < 0 || recipe_text(item->recipe, &recipe, e) < 0)
         return -1;
     char *argv[] = {builder, NULL};
-    int status = child_run(argv, recipe, NULL, e);
+    int status = child_run(argv, recipe, CHILD_ERRORS_SHOWN, NULL, e);
     if (status < 0)
         return -1;
     if (status != 0)

@@ -153,15 +153,19 @@ static int look_again(struct running *r, struct err *e)
     return check_alive(r, e);
 }
 
-/* Whatever dead agents left on this host goes before anything is measured on it. */
+/* Whatever dead agents left on this host goes before anything is measured on it; told where there
+ * was something, or where it could not be done. */
 static void clean_host(void)
 {
     cleanup_free char *agent = NULL;
+    cleanup_free char *said = NULL;
     cleanup_err struct err e = ERR_INIT;
     int status = place_program("plimsoll-agent", &agent, &e);
     char *argv[] = {agent, "--clean", NULL};
     if (status == 0)
-        status = child_run(argv, NULL, NULL, &e);
+        status = child_run(argv, NULL, CHILD_ERRORS_KEPT, &said, &e);
+    if (said && (status != 0 || !strstr(said, "removed 0 things")))
+        fputs(said, stderr);
     if (status != 0)
         fprintf(stderr, "This host could not be cleaned of earlier runs%s%s\n", e.code ? ": " : "",
                 e.code ? err_text(&e) : "");

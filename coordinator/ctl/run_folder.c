@@ -49,7 +49,7 @@ static char *new_campaign(const char *plan_name)
     struct tm tm;
     time_t now = (time_t)(clock_realtime_ns() / NS_PER_S);
     gmtime_r(&now, &tm);
-    strftime(when, sizeof when, "%Y%m%dT%H%M%S", &tm);
+    strftime(when, sizeof when, "%Y%m%dT%H%M%SZ", &tm);
     if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
         random = (unsigned short)(clock_monotonic_ns() >> 8);
     return fs_path("%s-%s-%04x", when, plan_name, random);

@@ -128,11 +128,32 @@ static struct report_group *group_of(struct report_model *m, uint32_t cell, cons
     return g;
 }
 
+/* Whether two reasons are the same but for their figures ("90% slower", "152% slower"). */
+static bool same_reason(const char *a, const char *b)
+{
+    static const char figures[] = "0123456789.";
+    for (;;) {
+        size_t skip_a = strspn(a, figures);
+        size_t skip_b = strspn(b, figures);
+        if ((skip_a == 0) != (skip_b == 0))
+            return false;
+        a += skip_a;
+        b += skip_b;
+        if (*a != *b)
+            return false;
+        if (!*a)
+            return true;
+        a++;
+        b++;
+    }
+}
+
 static int count_reason(struct report_group *g, Plimsoll__Outcome outcome, const char *text)
 {
     for (size_t i = 0; i < g->n_reasons; i++) {
         struct report_reason *r = &g->reasons[i];
-        if (r->outcome == outcome && strcmp(r->text, text) == 0) {
+        if (r->outcome == outcome && same_reason(r->text, text)) {
+            r->varies = r->varies || strcmp(r->text, text) != 0;
             r->count++;
             return 0;
         }
@@ -140,7 +161,7 @@ static int count_reason(struct report_group *g, Plimsoll__Outcome outcome, const
     struct report_reason *r = grow(&g->reasons, g->n_reasons, sizeof *r);
     if (!r)
         return -1;
-    *r = (struct report_reason){outcome, copy(text), 1};
+    *r = (struct report_reason){.outcome = outcome, .text = copy(text), .count = 1};
     g->n_reasons++;
     return 0;
 }

@@ -26,10 +26,12 @@ struct report_metric {
     struct stats_summary summary;
 };
 
-/* One reason for a verdict, and how many attempts had it. */
+/* One reason for a verdict, and how many attempts had it; those that differ in figures alone are
+ * one, told by the first of them. */
 struct report_reason {
     Plimsoll__Outcome outcome; /* UNKNOWN: the attempt was lost with its agent */
     char *text;
+    bool varies; /* in its figures */
     unsigned count;
 };
 

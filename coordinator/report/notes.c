@@ -91,7 +91,8 @@ static void print_reasons(const struct report_model *m, const struct report_grou
         const struct report_reason *r = &g->reasons[i];
         fputs("  ", out);
         print_group_name(m, g, out);
-        fprintf(out, ": %u %s: ", r->count, report_outcome_word(r->outcome));
+        fprintf(out, ": %u %s%s: ", r->count, report_outcome_word(r->outcome),
+                r->varies ? ", such as" : "");
         table_print_clean(r->text, out);
         fputc('\n', out);
     }
@@ -154,7 +155,7 @@ static bool is_telling(const Plimsoll__Fact *f)
     static const char *const endings[] = {"version", "release", "model", "governor", "layout"};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
         if (has_ending(f->key, endings[i]))
-            return *f->value != '\0';
+            return *f->value && strcmp(f->value, "absent") != 0;
     return false;
 }
 
@@ -187,27 +188,64 @@ static void note_hosts(const struct report_model *m, FILE *out)
     }
 }
 
+/* Whether all groups that have conditions have this one, and no other value for its key. */
+static bool is_common(const struct report_model *m, const struct report_condition *wanted)
+{
+    FOR_GROUPS(m, g)
+    {
+        bool has = g->n_conditions == 0;
+        for (size_t i = 0; i < g->n_conditions; i++) {
+            const struct report_condition *c = &g->conditions[i];
+            if (strcmp(c->key, wanted->key) != 0)
+                continue;
+            if (strcmp(c->value, wanted->value) != 0)
+                return false;
+            has = true;
+        }
+        if (!has)
+            return false;
+    }
+    return true;
+}
+
+/* The group's conditions that all have, or those that not all have; a line where there are any. */
+static void print_conditions(const struct report_model *m, const struct report_group *g,
+                             bool common, FILE *out)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < g->n_conditions; i++) {
+        const struct report_condition *c = &g->conditions[i];
+        if (strcmp(c->key, "accelerator") == 0 || is_common(m, c) != common)
+            continue;
+        if (n++ == 0) {
+            fputs("  ", out);
+            if (common)
+                fputs("all", out);
+            else
+                print_group_name(m, g, out);
+        }
+        fputs(n == 1 ? ": " : "; ", out);
+        table_print_clean(c->key, out);
+        fputc(' ', out);
+        table_print_clean(c->value, out);
+    }
+    if (n)
+        fputc('\n', out);
+}
+
 static void note_conditions(const struct report_model *m, FILE *out)
 {
-    head("Conditions of the counted trials", out);
+    bool first = true;
     FOR_GROUPS(m, g)
     {
         if (!g->n_conditions)
             continue;
-        fputs("  ", out);
-        print_group_name(m, g, out);
-        const char *separator = ": ";
-        for (size_t i = 0; i < g->n_conditions; i++) {
-            const struct report_condition *c = &g->conditions[i];
-            if (strcmp(c->key, "accelerator") == 0)
-                continue;
-            fputs(separator, out);
-            table_print_clean(c->key, out);
-            fputc(' ', out);
-            table_print_clean(c->value, out);
-            separator = "; ";
+        if (first) {
+            head("Conditions of the counted trials", out);
+            print_conditions(m, g, true, out);
         }
-        fputc('\n', out);
+        first = false;
+        print_conditions(m, g, false, out);
     }
 }
 
