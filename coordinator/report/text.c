@@ -158,48 +158,69 @@ static bool is_headline(const struct report_model *m, const char *experiment,
     return row == rows || reference_sets(m, experiment, row->name, sets) > 0;
 }
 
-/* A table of medians: phases and other results, or what surrounded them (METRIC_NEITHER). */
-static void print_medians(const struct report_model *m, const char *experiment,
-                          const struct metric_row *rows, bool surroundings, FILE *out)
+enum { COLUMNS_MOST = 12 };
+
+static bool has_any(const struct report_group *g, const struct metric_row *const *shown, size_t n)
 {
-    const struct metric_row *shown[12];
-    char columns[sizeof shown / sizeof *shown + 3] = "ll";
-    size_t n = 0;
-    for (const struct metric_row *row = rows; row->name && n < sizeof shown / sizeof *shown; row++)
-        if ((row->direction == METRIC_NEITHER) == surroundings &&
-            !is_headline(m, experiment, rows, row))
-            shown[n++] = row;
+    for (size_t i = 0; i < n; i++)
+        if (group_has(g, shown[i]->name))
+            return true;
+    return false;
+}
+
+static void add_medians(struct table *t, const struct report_model *m, const struct report_group *g,
+                        const struct metric_row *const *shown, size_t n)
+{
+    char words[WORDS_BYTES];
+    char value[VALUE_BYTES];
+    table_add(t, "%s", report_cell_words(m, g->cell, words));
+    table_add(t, "%s", g->accelerator);
+    for (size_t i = 0; i < n; i++) {
+        const struct report_metric *metric = report_metric_find(g, shown[i]->name);
+        bool has = metric && metric->n > 0;
+        table_add(t, "%s",
+                  has ? units_format_value(metric->summary.median, metric->unit, value) : "");
+    }
+}
+
+static void print_medians_of(const struct report_model *m, const char *experiment,
+                             const char *title, const struct metric_row *const *shown, size_t n,
+                             FILE *out)
+{
+    char columns[COLUMNS_MOST + 3] = "ll";
     memset(columns + 2, 'r', n);
     struct table *t = table_new(columns);
     table_add(t, "guest");
     table_add(t, "accelerator");
     for (size_t i = 0; i < n; i++)
         table_add(t, "%s", shown[i]->name);
-    unsigned figures = 0;
     for (size_t cell = 0; cell < m->plan->n_cells; cell++) {
         if (strcmp(m->plan->cells[cell]->experiment, experiment) != 0)
             continue;
-        for (const struct report_group *g = m->cells[cell]; g; g = g->next) {
-            char words[WORDS_BYTES];
-            char value[VALUE_BYTES];
-            table_add(t, "%s", report_cell_words(m, g->cell, words));
-            table_add(t, "%s", g->accelerator);
-            for (size_t i = 0; i < n; i++) {
-                const struct report_metric *metric = report_metric_find(g, shown[i]->name);
-                bool has = group_has(g, shown[i]->name);
-                figures += has;
-                table_add(t, "%s",
-                          has ? units_format_value(metric->summary.median, metric->unit, value)
-                              : "");
-            }
-        }
+        for (const struct report_group *g = m->cells[cell]; g; g = g->next)
+            if (has_any(g, shown, n))
+                add_medians(t, m, g, shown, n);
     }
-    if (figures) {
-        fprintf(out, "\n%s\n",
-                surroundings ? "  Around the measurement, medians" : "  From the request, medians");
+    if (table_rows(t) > 1) {
+        fprintf(out, "\n  %s\n", title);
         table_print(t, "  ", out);
     }
     table_free(&t);
+}
+
+/* Phases and other results, or what surrounded them (METRIC_NEITHER). */
+static void print_medians(const struct report_model *m, const char *experiment,
+                          const struct metric_row *rows, bool surroundings, FILE *out)
+{
+    const struct metric_row *shown[COLUMNS_MOST];
+    size_t n = 0;
+    for (const struct metric_row *row = rows; row->name && n < COLUMNS_MOST; row++)
+        if ((row->direction == METRIC_NEITHER) == surroundings &&
+            !is_headline(m, experiment, rows, row))
+            shown[n++] = row;
+    print_medians_of(m, experiment,
+                     surroundings ? "Around the measurement, medians" : "From the request, medians",
+                     shown, n, out);
 }
 
 static void print_experiment(const struct report_model *m, const char *experiment, FILE *out)
