@@ -84,6 +84,8 @@ void campaign_print(const Plimsoll__Campaign *c)
 int campaign_exit_code(const Plimsoll__Campaign *c)
 {
     static const char *const short_ends[] = {"cancelled", "incomplete", "failed"};
+    if (c->trials == 0 && c->unavailable > 0)
+        return EXIT_GOOD; /* announced, so not missing */
     for (size_t i = 0; i < sizeof short_ends / sizeof *short_ends; i++)
         if (strcmp(c->state, short_ends[i]) == 0)
             return EXIT_MISSING;

@@ -22,7 +22,9 @@ int report_format_parse(const char *word, enum report_format *ret, struct err *e
 static struct report_verdict judge(const struct report_model *m)
 {
     struct report_verdict v = {m->checks_failed, m->trials_missing, 0};
-    bool short_ended = report_has_ended(m) && strcmp(m->state, "done") != 0;
+    /* That no host can run anything was announced, so nothing is missing. */
+    bool nothing_to_do = m->trials == 0 && m->n_unavailable > 0;
+    bool short_ended = report_has_ended(m) && strcmp(m->state, "done") != 0 && !nothing_to_do;
     if (v.checks_failed)
         v.exit_code = 1;
     else if (v.trials_missing || short_ended)

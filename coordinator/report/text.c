@@ -142,10 +142,12 @@ static void print_metric(const struct report_model *m, const char *experiment,
         for (const struct report_group *g = m->cells[cell]; g; g = g->next)
             add_group(t, m, g, row, sets, n_sets);
     }
-    fputc('\n', out);
-    table_print_clean(experiment, out);
-    fprintf(out, ": %s: %s\n", row->name, row->help ? row->help : "");
-    table_print(t, "  ", out);
+    if (table_rows(t) > 1) {
+        fputc('\n', out);
+        table_print_clean(experiment, out);
+        fprintf(out, ": %s: %s\n", row->name, row->help ? row->help : "");
+        table_print(t, "  ", out);
+    }
     table_free(&t);
 }
 

@@ -200,6 +200,21 @@ static void missing_trials_have_their_own_exit_code(void **state)
     assert_int_equal(exit_code_of(0, true), 4);
 }
 
+static void where_nothing_can_run_nothing_is_missing(void **state)
+{
+    (void)state;
+    struct scene *s = scene_open();
+    struct report_verdict verdict;
+    scene_add_campaign(s, 0);
+    scene_end(s, "failed", "no host can run any cell");
+    scene_settle(s);
+    char *text = write_report(s, REPORT_TEXT, &verdict);
+    assert_int_equal(verdict.exit_code, 0);
+    assert_non_null(strstr(text, "lxc on b: this build has no liblxc"));
+    free(text);
+    scene_free(&s);
+}
+
 static void an_unknown_campaign_is_told(void **state)
 {
     (void)state;
@@ -346,6 +361,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(json_has_everything),
         cmocka_unit_test(a_reference_can_fail_only_where_a_range_was_given),
         cmocka_unit_test(missing_trials_have_their_own_exit_code),
+        cmocka_unit_test(where_nothing_can_run_nothing_is_missing),
         cmocka_unit_test(an_unknown_campaign_is_told),
         cmocka_unit_test(a_full_disk_is_told),
         cmocka_unit_test(every_mean_can_be_made_again_from_the_json),
