@@ -140,6 +140,11 @@ static void spool_result(struct worker *w, Plimsoll__Result *r)
             short_already = true;
             continue;
         }
+        /* What no frame can hold will not fit later either. */
+        if (e.code == ERR_PROTOCOL) {
+            log_error("a result is lost: %s", err_text(&e));
+            return;
+        }
         if (!told)
             log_error("the result of trial %llu waits: %s",
                       r->lease ? (unsigned long long)r->lease->trial : 0, err_text(&e));
