@@ -47,7 +47,7 @@ static void add(struct plan_diagnostics *d, bool warning, const char *file, unsi
         item->text = own(strdup("and more errors, which are not shown"));
     else if (vasprintf(&item->text, format, args) < 0)
         abort();
-    if (strlen(item->text) > MOST_TEXT_BYTES)
+    if (strlen(item->text) >= MOST_TEXT_BYTES + sizeof "...")
         strcpy(item->text + MOST_TEXT_BYTES, "...");
     text_make_plain(item->text);
     append(d, item);
