@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 1000 };
+/* Deadlines are looked at so often within one of them: each second, usually. */
+enum { TICKS = 45 };
 
 void fleet_failed(struct fleet *f, const struct err *e)
 {
@@ -118,7 +119,7 @@ static void end_host(struct fleet *f, struct fleet_host *h)
 {
     h->gone = true;
     log_warning("host %s is gone: nothing was heard of it for %d s", h->name,
-                (int)(HOST_GONE_NS / NS_PER_S));
+                (int)(f->settings.gone_ns / NS_PER_S));
     if (h->session)
         session_end(h->session, "nothing was heard for too long");
     struct campaign *c = fleet_current(f);
@@ -134,7 +135,7 @@ static void on_tick(uv_timer_t *timer)
     int64_t now_ns = clock_monotonic_ns();
     for (size_t i = 0; i < f->roster.n; i++) {
         struct fleet_host *h = f->roster.hosts[i];
-        if (!h->gone && now_ns - h->heard_ns >= HOST_GONE_NS)
+        if (!h->gone && now_ns - h->heard_ns >= f->settings.gone_ns)
             end_host(f, h);
     }
     struct campaign *c = fleet_current(f);
@@ -281,7 +282,8 @@ static void start_tick(struct fleet *f)
 {
     uv_timer_init(f->settings.loop, &f->tick);
     f->tick.data = f;
-    uv_timer_start(&f->tick, on_tick, TICK_MS, TICK_MS);
+    uint64_t tick_ms = (uint64_t)(f->settings.gone_ns / NS_PER_MS / TICKS);
+    uv_timer_start(&f->tick, on_tick, tick_ms, tick_ms);
 }
 
 int fleet_start(const struct fleet_settings *settings, const struct fleet_events *events, void *arg,
@@ -291,6 +293,8 @@ int fleet_start(const struct fleet_settings *settings, const struct fleet_events
         .joined = on_joined, .message = on_message, .left = on_left, .refused = on_refused};
     struct fleet *f = memory_need(calloc(1, sizeof *f));
     f->settings = *settings;
+    if (f->settings.gone_ns == 0)
+        f->settings.gone_ns = HOST_GONE_NS;
     f->keys_folder = memory_text(settings->keys_folder);
     f->store_path = memory_text(settings->store_path);
     f->events = *events;

@@ -38,6 +38,7 @@ struct fleet_settings {
     struct store *store;
     int64_t
         grace_ns; /* how long a campaign waits at first for allowed agents that are not connected */
+    int64_t gone_ns;     /* a host that was not heard for so long is gone; 0: 45 s */
     int64_t patience_ns; /* how long a campaign waits for hosts that are gone, when nothing else is
                             left to do */
 };
