@@ -280,7 +280,7 @@ static void a_cancelled_campaign_ends_once_what_runs_has_ended(void **state)
     scene_submit(&scene, "one", 5, false);
     scene_until(&scene, a.holds);
     assert_int_equal(fleet_cancel(scene.fleet, "one", NULL), 0);
-    scene_until(&scene, scene_is(&scene, "one", "cancelled"));
+    scene_until(&scene, scene_is(&scene, "one", "cancelled") && !fleet_has(scene.fleet, "one"));
     assert_int_equal(a.cancels, 1);
     assert_false(a.holds);
     assert_int_equal(fleet_cancel(scene.fleet, "one", NULL), -1);

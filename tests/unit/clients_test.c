@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What coordctl asks, answered by a coordinator with one scripted agent, over real CURVE sockets.
+ */
+#include "common/cleanup.h"
+#include "coordinator/fleet/memory.h"
+#include "tests/cmocka_with_needs.h"
+#include "tests/unit/fleet_scene.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct scene scene;
+static struct agent a;
+static struct client_end desk;
+
+static const char plan_text[] = "campaign = { name = \"from-text\" }\n"
+                                "guest = { f = { backend = \"fake\" } }\n"
+                                "experiment = { s = { probe = \"startup\"  guest = \"f\"\n"
+                                "  warmup = 1  repeat = 3 } }\n";
+
+static int set_up(void **state)
+{
+    (void)state;
+    scene_open(&scene);
+    scene.grace_ns = 20 * NS_PER_S;
+    scene_start(&scene);
+    agent_open(&scene, &a, "a");
+    client_open_end(&scene, &desk);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    agent_close(&a);
+    client_close_end(&desk);
+    scene_close(&scene);
+    return 0;
+}
+
+static const Plimsoll__Envelope *submit(const char *plan, const char *resume)
+{
+    Plimsoll__Submit ask = PLIMSOLL__SUBMIT__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    ask.plan = (char *)plan;
+    ask.resume = (char *)resume;
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_SUBMIT;
+    m.submit = &ask;
+    return client_ask(&desk, &m);
+}
+
+/* The campaign's id; the caller's. */
+static char *submit_good(void)
+{
+    const Plimsoll__Envelope *m = submit(plan_text, "");
+    assert_int_equal(m->kind_case, PLIMSOLL__ENVELOPE__KIND_SUBMITTED);
+    assert_non_null(strstr(m->submitted->campaign, "-from-text-"));
+    return memory_text(m->submitted->campaign);
+}
+
+static const Plimsoll__Campaign *status(const char *id)
+{
+    Plimsoll__Status ask = PLIMSOLL__STATUS__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    ask.campaign = (char *)id;
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_STATUS;
+    m.status = &ask;
+    const Plimsoll__Envelope *answer = client_ask(&desk, &m);
+    if (answer->kind_case != PLIMSOLL__ENVELOPE__KIND_CAMPAIGNS)
+        return NULL;
+    assert_int_equal(answer->campaigns->n_campaigns, 1);
+    return answer->campaigns->campaigns[0];
+}
+
+static void a_plans_text_becomes_a_campaign_that_is_listed_and_told(void **state)
+{
+    (void)state;
+    agent_join(&a);
+    cleanup_free char *id = submit_good();
+    scene_until(&scene, scene_is(&scene, id, "done"));
+    const Plimsoll__Campaign *c = status(id);
+    assert_string_equal(c->state, "done");
+    assert_int_equal(c->trials, 4);
+    assert_int_equal(c->accepted, 4);
+    Plimsoll__ListCampaigns ask = PLIMSOLL__LIST_CAMPAIGNS__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_LIST_CAMPAIGNS;
+    m.list_campaigns = &ask;
+    const Plimsoll__Envelope *answer = client_ask(&desk, &m);
+    assert_int_equal(answer->kind_case, PLIMSOLL__ENVELOPE__KIND_CAMPAIGNS);
+    assert_string_equal(answer->campaigns->campaigns[0]->id, id);
+}
+
+static void a_wrong_plan_is_answered_with_its_lines_and_nothing_is_stored(void **state)
+{
+    (void)state;
+    const Plimsoll__Envelope *m = submit("campaign = { name = \"x\" }\nguest = { f = 1 }\n", "");
+    assert_int_equal(m->kind_case, PLIMSOLL__ENVELOPE__KIND_SUBMITTED);
+    assert_string_equal(m->submitted->campaign, "");
+    bool names_line_2 = false;
+    for (size_t i = 0; i < m->submitted->n_diagnostics; i++)
+        names_line_2 |= m->submitted->diagnostics[i]->line == 2;
+    assert_true(names_line_2);
+    assert_int_equal(submit("", "")->kind_case, PLIMSOLL__ENVELOPE__KIND_FAILURE);
+    assert_null(status("20260101T000000Z-nobody-0000"));
+    assert_int_equal(desk.answer->failure->exit_code, 2);
+}
+
+static void a_watcher_is_told_each_change_and_the_end(void **state)
+{
+    (void)state;
+    a.hold = true;
+    agent_join(&a);
+    cleanup_free char *id = submit_good();
+    scene_until(&scene, a.holds);
+    Plimsoll__Watch ask = PLIMSOLL__WATCH__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    ask.campaign = id;
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_WATCH;
+    m.watch = &ask;
+    const Plimsoll__Envelope *answer = client_ask(&desk, &m);
+    assert_int_equal(answer->kind_case, PLIMSOLL__ENVELOPE__KIND_CAMPAIGNS);
+    assert_string_equal(answer->campaigns->campaigns[0]->state, "running");
+    assert_int_equal(answer->campaigns->campaigns[0]->n_activity, 1);
+    assert_string_equal(answer->campaigns->campaigns[0]->activity[0]->host, "a");
+    uint32_t request = answer->request;
+    a.hold = false;
+    agent_answer(&a, PLIMSOLL__OUTCOME__OUTCOME_VALID);
+    scene_until(&scene, strcmp(desk.answer->campaigns->campaigns[0]->state, "done") == 0);
+    assert_int_equal(desk.answer->request, request);
+    assert_int_equal(desk.answer->campaigns->campaigns[0]->accepted, 4);
+}
+
+static void a_trial_is_shown_with_all_its_attempts(void **state)
+{
+    (void)state;
+    a.fail_first = 1;
+    agent_join(&a);
+    cleanup_free char *id = submit_good();
+    scene_until(&scene, scene_is(&scene, id, "done"));
+    Plimsoll__Show ask = PLIMSOLL__SHOW__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    ask.campaign = id;
+    ask.trial = a.trials[0];
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_SHOW;
+    m.show = &ask;
+    const Plimsoll__Envelope *answer = client_ask(&desk, &m);
+    assert_int_equal(answer->kind_case, PLIMSOLL__ENVELOPE__KIND_SHOWN);
+    assert_true(answer->shown->warmup);
+    assert_int_equal(answer->shown->n_attempts, 2);
+    assert_string_equal(answer->shown->attempts[0]->reason, "it would not start");
+    assert_false(answer->shown->attempts[0]->accepted);
+    assert_true(answer->shown->attempts[1]->accepted);
+    assert_true(answer->shown->attempts[1]->samples[0]->value == 1.5);
+    ask.trial = 99;
+    assert_int_equal(client_ask(&desk, &m)->kind_case, PLIMSOLL__ENVELOPE__KIND_FAILURE);
+}
+
+static void a_report_is_pulled_to_its_end(void **state)
+{
+    (void)state;
+    agent_join(&a);
+    cleanup_free char *id = submit_good();
+    scene_until(&scene, scene_is(&scene, id, "done"));
+    Plimsoll__Report ask = PLIMSOLL__REPORT__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    ask.campaign = id;
+    ask.format = "json";
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_REPORT;
+    m.report = &ask;
+    const Plimsoll__Envelope *answer = client_ask(&desk, &m);
+    assert_int_equal(answer->kind_case, PLIMSOLL__ENVELOPE__KIND_BLOB);
+    assert_true(answer->blob->last);
+    assert_int_equal(answer->blob->data.len, answer->blob->total);
+    assert_int_equal(answer->blob->data.data[0], '{');
+    Plimsoll__Slice slice = PLIMSOLL__SLICE__INIT;
+    slice.blob = answer->blob->blob;
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_SLICE;
+    m.slice = &slice;
+    assert_int_equal(client_ask(&desk, &m)->kind_case, PLIMSOLL__ENVELOPE__KIND_FAILURE);
+    ask.format = "interpretive dance";
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_REPORT;
+    m.report = &ask;
+    assert_int_equal(client_ask(&desk, &m)->kind_case, PLIMSOLL__ENVELOPE__KIND_FAILURE);
+}
+
+static void a_resumed_campaign_runs_only_what_it_lacks(void **state)
+{
+    (void)state;
+    a.fail_first = 3;
+    agent_join(&a);
+    cleanup_free char *id = submit_good();
+    scene_until(&scene, scene_is(&scene, id, "incomplete"));
+    const Plimsoll__Campaign *c = status(id);
+    assert_int_equal(c->n_missing, 1);
+    assert_string_equal(c->missing[0]->reason, "it would not start");
+    unsigned before = a.assigns;
+    const Plimsoll__Envelope *m = submit("", id);
+    assert_int_equal(m->kind_case, PLIMSOLL__ENVELOPE__KIND_SUBMITTED);
+    assert_string_equal(m->submitted->campaign, id);
+    scene_until(&scene, scene_is(&scene, id, "done"));
+    assert_int_equal(a.assigns, before + 1);
+    /* A finished one has nothing left to do, and one that never was is refused. */
+    assert_int_equal(submit("", id)->kind_case, PLIMSOLL__ENVELOPE__KIND_SUBMITTED);
+    assert_int_equal(submit("", "nobody")->kind_case, PLIMSOLL__ENVELOPE__KIND_FAILURE);
+    assert_int_equal(a.assigns, before + 1);
+}
+
+static void a_cancelled_campaign_is_told_as_such_and_its_hosts_are_listed(void **state)
+{
+    (void)state;
+    a.hold = true;
+    agent_join(&a);
+    cleanup_free char *id = submit_good();
+    scene_until(&scene, a.holds);
+    Plimsoll__CancelCampaign ask = PLIMSOLL__CANCEL_CAMPAIGN__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    ask.campaign = id;
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_CANCEL_CAMPAIGN;
+    m.cancel_campaign = &ask;
+    assert_int_equal(client_ask(&desk, &m)->kind_case, PLIMSOLL__ENVELOPE__KIND_DONE);
+    scene_until(&scene, scene_is(&scene, id, "cancelled") && !fleet_has(scene.fleet, id));
+    assert_int_equal(client_ask(&desk, &m)->kind_case, PLIMSOLL__ENVELOPE__KIND_FAILURE);
+    Plimsoll__ListHosts hosts = PLIMSOLL__LIST_HOSTS__INIT;
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_LIST_HOSTS;
+    m.list_hosts = &hosts;
+    const Plimsoll__Envelope *answer = client_ask(&desk, &m);
+    assert_int_equal(answer->hosts->n_hosts, 1);
+    assert_string_equal(answer->hosts->hosts[0]->state, "connected");
+    assert_string_equal(answer->hosts->hosts[0]->fingerprint->facts[0]->value, "486");
+}
+
+#define WITH_SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_SCENE(a_plans_text_becomes_a_campaign_that_is_listed_and_told),
+        WITH_SCENE(a_wrong_plan_is_answered_with_its_lines_and_nothing_is_stored),
+        WITH_SCENE(a_watcher_is_told_each_change_and_the_end),
+        WITH_SCENE(a_trial_is_shown_with_all_its_attempts),
+        WITH_SCENE(a_report_is_pulled_to_its_end),
+        WITH_SCENE(a_resumed_campaign_runs_only_what_it_lacks),
+        WITH_SCENE(a_cancelled_campaign_is_told_as_such_and_its_hosts_are_listed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
