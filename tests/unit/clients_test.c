@@ -49,6 +49,12 @@ static const Plimsoll__Envelope *submit(const char *plan, const char *resume)
     return client_ask(&desk, &m);
 }
 
+/* Committed, and known to be so by the coordinator itself. */
+static void wait_end(const char *id, const char *state)
+{
+    scene_until(&scene, scene_is(&scene, id, state) && !fleet_has(scene.fleet, id));
+}
+
 /* The campaign's id; the caller's. */
 static char *submit_good(void)
 {
@@ -77,7 +83,7 @@ static void a_plans_text_becomes_a_campaign_that_is_listed_and_told(void **state
     (void)state;
     agent_join(&a);
     cleanup_free char *id = submit_good();
-    scene_until(&scene, scene_is(&scene, id, "done"));
+    wait_end(id, "done");
     const Plimsoll__Campaign *c = status(id);
     assert_string_equal(c->state, "done");
     assert_int_equal(c->trials, 4);
@@ -137,7 +143,7 @@ static void a_trial_is_shown_with_all_its_attempts(void **state)
     a.fail_first = 1;
     agent_join(&a);
     cleanup_free char *id = submit_good();
-    scene_until(&scene, scene_is(&scene, id, "done"));
+    wait_end(id, "done");
     Plimsoll__Show ask = PLIMSOLL__SHOW__INIT;
     Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
     ask.campaign = id;
@@ -161,7 +167,7 @@ static void a_report_is_pulled_to_its_end(void **state)
     (void)state;
     agent_join(&a);
     cleanup_free char *id = submit_good();
-    scene_until(&scene, scene_is(&scene, id, "done"));
+    wait_end(id, "done");
     Plimsoll__Report ask = PLIMSOLL__REPORT__INIT;
     Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
     ask.campaign = id;
@@ -190,7 +196,7 @@ static void a_resumed_campaign_runs_only_what_it_lacks(void **state)
     a.fail_first = 3;
     agent_join(&a);
     cleanup_free char *id = submit_good();
-    scene_until(&scene, scene_is(&scene, id, "incomplete"));
+    wait_end(id, "incomplete");
     const Plimsoll__Campaign *c = status(id);
     assert_int_equal(c->n_missing, 1);
     assert_string_equal(c->missing[0]->reason, "it would not start");
@@ -198,7 +204,7 @@ static void a_resumed_campaign_runs_only_what_it_lacks(void **state)
     const Plimsoll__Envelope *m = submit("", id);
     assert_int_equal(m->kind_case, PLIMSOLL__ENVELOPE__KIND_SUBMITTED);
     assert_string_equal(m->submitted->campaign, id);
-    scene_until(&scene, scene_is(&scene, id, "done"));
+    wait_end(id, "done");
     assert_int_equal(a.assigns, before + 1);
     /* A finished one has nothing left to do, and one that never was is refused. */
     assert_int_equal(submit("", id)->kind_case, PLIMSOLL__ENVELOPE__KIND_SUBMITTED);
@@ -219,7 +225,7 @@ static void a_cancelled_campaign_is_told_as_such_and_its_hosts_are_listed(void *
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_CANCEL_CAMPAIGN;
     m.cancel_campaign = &ask;
     assert_int_equal(client_ask(&desk, &m)->kind_case, PLIMSOLL__ENVELOPE__KIND_DONE);
-    scene_until(&scene, scene_is(&scene, id, "cancelled") && !fleet_has(scene.fleet, id));
+    wait_end(id, "cancelled");
     assert_int_equal(client_ask(&desk, &m)->kind_case, PLIMSOLL__ENVELOPE__KIND_FAILURE);
     Plimsoll__ListHosts hosts = PLIMSOLL__LIST_HOSTS__INIT;
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_LIST_HOSTS;
