@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/spool.h"
 
+#include "agent/spool-file.h"
 #include "agent/spool-record.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -18,7 +19,6 @@
 #include <sys/stat.h>
 
 enum {
-    RESERVE_BYTES = 2 << 20, /* two of the largest results */
     COMPACT_BYTES = 1 << 20, /* dead bytes that are worth a new file */
 };
 
@@ -122,65 +122,6 @@ static bool pending_remove(struct spool *s, uint64_t sequence)
     return true;
 }
 
-/* ---- Files ---- */
-
-static int pwrite_all(int fd, const uint8_t *data, size_t length, uint64_t offset)
-{
-    while (length > 0) {
-        ssize_t n = pwrite(fd, data, length, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        data += n;
-        length -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return 0;
-}
-
-static int pread_all(int fd, uint8_t *to, size_t length, uint64_t offset)
-{
-    while (length > 0) {
-        ssize_t n = pread(fd, to, length, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            errno = n < 0 ? errno : EIO;
-            return -1;
-        }
-        to += n;
-        length -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return 0;
-}
-
-static void reserve_make(const struct spool *s)
-{
-    cleanup_free char *path = fs_path("%s/reserve", s->folder);
-    cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    struct stat st;
-    if (fd < 0 || (fstat(fd, &st) == 0 && st.st_size >= RESERVE_BYTES))
-        return;
-    int failed = posix_fallocate(fd, 0, RESERVE_BYTES);
-    if (!failed)
-        return;
-    /* An incomplete reserve takes the room that it is meant to keep. */
-    unlink(path);
-    log_warning("%s: no room for the reserve of %d bytes: %s", s->folder, RESERVE_BYTES,
-                strerrordesc_np(failed));
-}
-
-static bool reserve_spend(const struct spool *s)
-{
-    cleanup_free char *path = fs_path("%s/reserve", s->folder);
-    if (unlink(path) < 0)
-        return false;
-    log_warning("%s: the disk is full; the spool's reserve is spent", s->folder);
-    return true;
-}
-
 /* ---- Compaction: a new file with nothing but what is pending ---- */
 
 /* Copies record by record; `fresh` gets the new offsets. */
@@ -194,11 +135,11 @@ static int copy_records(const struct spool *s, int to, struct pending *fresh, si
         return err_system(e, ENOMEM, "cannot compact %s", s->path);
     uint64_t end = spool_record_size(&start);
     spool_record_write(&start, bytes);
-    if (pwrite_all(to, bytes, (size_t)end, 0) < 0)
+    if (spool_pwrite(to, bytes, (size_t)end, 0) < 0)
         return err_system(e, errno, "cannot compact %s", s->path);
     for (size_t i = 0; i < n; i++) {
-        if (pread_all(s->fd, bytes, fresh[i].size, fresh[i].offset) < 0 ||
-            pwrite_all(to, bytes, fresh[i].size, end) < 0)
+        if (spool_pread(s->fd, bytes, fresh[i].size, fresh[i].offset) < 0 ||
+            spool_pwrite(to, bytes, fresh[i].size, end) < 0)
             return err_system(e, errno, "cannot compact %s", s->path);
         fresh[i].offset = end;
         end += fresh[i].size;
@@ -308,7 +249,7 @@ static int note_record(void *arg, const struct spool_record *r, uint64_t offset,
 static int read_file_at(void *file, uint64_t offset, void *to, size_t length, struct err *e)
 {
     const struct spool *s = file;
-    if (pread_all(s->fd, to, length, offset) < 0)
+    if (spool_pread(s->fd, to, length, offset) < 0)
         return err_system(e, errno, "cannot read %s", s->path);
     return 0;
 }
@@ -382,7 +323,7 @@ static int open_steps(struct spool *s, const char *folder, struct err *e)
         return err_system(e, errno, "cannot open %s", s->path);
     if (load(s, e) < 0)
         return -1;
-    reserve_make(s);
+    spool_reserve_make(s->folder);
     return 0;
 }
 
@@ -468,7 +409,7 @@ static int encode(Plimsoll__Result *result, uint8_t **ret, size_t *ret_length, s
 /* One write and one sync; what did not get through is cut off again. */
 static int write_synced(struct spool *s, const uint8_t *bytes, size_t length, struct err *e)
 {
-    if (pwrite_all(s->fd, bytes, length, s->end) == 0 && fdatasync(s->fd) == 0)
+    if (spool_pwrite(s->fd, bytes, length, s->end) == 0 && fdatasync(s->fd) == 0)
         return 0;
     int saved = errno;
     if (ftruncate(s->fd, (off_t)s->end) < 0)
@@ -486,7 +427,7 @@ static int write_or_spend(struct spool *s, const uint8_t *bytes, size_t length, 
     cleanup_err struct err first = ERR_INIT;
     if (write_synced(s, bytes, length, &first) == 0)
         return 0;
-    if (!is_full(&first) || !reserve_spend(s))
+    if (!is_full(&first) || !spool_reserve_spend(s->folder))
         return err_move(e, &first);
     return write_synced(s, bytes, length, e);
 }
@@ -552,7 +493,7 @@ int spool_append(struct spool *s, Plimsoll__Result *result, struct err *e)
     if (encode(&named, &frame, &length, e) < 0 || append_frame(s, frame, length, e) < 0)
         return err_prefix(e, "spool");
     result->sequence = named.sequence;
-    reserve_make(s);
+    spool_reserve_make(s->folder);
     return 0;
 }
 
@@ -565,7 +506,7 @@ static int read_pending(struct spool *s, const struct pending *p, Plimsoll__Enve
     cleanup_free uint8_t *bytes = malloc(p->size);
     if (!bytes)
         return err_system(e, ENOMEM, "cannot read %s", s->path);
-    if (pread_all(s->fd, bytes, p->size, p->offset) < 0)
+    if (spool_pread(s->fd, bytes, p->size, p->offset) < 0)
         return err_system(e, errno, "cannot read %s", s->path);
     struct spool_record r;
     size_t size = 0;
