@@ -106,8 +106,6 @@ static int64_t lxc_execute(struct fixture *f, const Plimsoll__Section *section)
                     root,
                     (char *)"-s",
                     (char *)"lxc.net.0.type=empty",
-                    (char *)"-s",
-                    (char *)"lxc.console.path=none",
                     (char *)"--",
                     (char *)"/.plimsoll/runner",
                     (char *)"app",
