@@ -22,7 +22,8 @@ enum { KEEP_ALIVE_INTERVAL_S = 5, KEEP_ALIVE_COUNT = 6 };
 static struct {
     virConnectPtr connection;
     char *uri;
-    bool has_loop;
+    pid_t owner;      /* the process that opened the connection */
+    pid_t loop_owner; /* the process that has the event thread; 0: none yet */
 } state;
 
 static void say_nothing(void *arg, virErrorPtr error)
@@ -44,7 +45,7 @@ static void *event_main(void *arg)
 /* The event implementation must be registered before the first connection. */
 static int loop_start(struct err *e)
 {
-    if (state.has_loop)
+    if (state.loop_owner)
         return 0;
     virSetErrorFunc(NULL, say_nothing);
     if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0)
@@ -58,7 +59,7 @@ static int loop_start(struct err *e)
     if (errnum)
         return err_system(e, errnum, "libvirt's event thread");
     pthread_detach(thread); /* it ends with the process */
-    state.has_loop = true;
+    state.loop_owner = getpid();
     return 0;
 }
 
@@ -69,8 +70,21 @@ static void disconnect(void)
     free(steal(state.uri));
 }
 
+/* A forked process has the parent's socket but not its threads: used from both, each would read the
+ * other's answers. It leaves the connection alone, since closing it would speak on that socket too,
+ * and gets one of its own, without an event thread: the inherited loop holds the parent's
+ * descriptors. */
+static void forget_parents(void)
+{
+    if (state.owner == 0 || state.owner == getpid())
+        return;
+    state.connection = NULL;
+    free(steal(state.uri));
+}
+
 int kvm_connect(const struct host *host, virConnectPtr *ret, struct err *e)
 {
+    forget_parents();
     const char *uri = host->libvirt_uri ? host->libvirt_uri : "qemu:///system";
     bool good =
         state.connection && strcmp(state.uri, uri) == 0 && virConnectIsAlive(state.connection) == 1;
@@ -82,10 +96,12 @@ int kvm_connect(const struct host *host, virConnectPtr *ret, struct err *e)
         if (!c)
             return err_set(e, ERR_UNAVAILABLE, "libvirt does not answer at %s: %s", uri,
                            virGetLastErrorMessage());
-        if (virConnectSetKeepAlive(c, KEEP_ALIVE_INTERVAL_S, KEEP_ALIVE_COUNT) < 0)
+        if (state.loop_owner == getpid() &&
+            virConnectSetKeepAlive(c, KEEP_ALIVE_INTERVAL_S, KEEP_ALIVE_COUNT) < 0)
             log_warning("libvirt without keep-alive: %s", virGetLastErrorMessage());
         state.connection = c;
         state.uri = fs_path("%s", uri);
+        state.owner = getpid();
     }
     *ret = state.connection;
     return 0;
