@@ -5,12 +5,12 @@
 
 #include <errno.h>
 #include <sodium.h>
-#include <string.h>
+#include <stdio.h>
 
 static void write_text(const unsigned char hash[crypto_hash_sha256_BYTES],
                        char ret_text[DIGEST_TEXT_BYTES])
 {
-    memcpy(ret_text, "sha256:", 7);
+    snprintf(ret_text, DIGEST_TEXT_BYTES, "sha256:");
     sodium_bin2hex(ret_text + 7, DIGEST_TEXT_BYTES - 7, hash, crypto_hash_sha256_BYTES);
 }
 

@@ -19,7 +19,7 @@ static char *format_text(const char *format, va_list args)
     return vasprintf(&text, format, args) < 0 ? NULL : text;
 }
 
-int err_set(struct err *e, enum err_code code, const char *format, ...)
+int(err_set)(struct err *e, enum err_code code, const char *format, ...)
 {
     if (!e)
         return -1;
@@ -33,7 +33,7 @@ int err_set(struct err *e, enum err_code code, const char *format, ...)
     return -1;
 }
 
-int err_system(struct err *e, int errnum, const char *format, ...)
+int(err_system)(struct err *e, int errnum, const char *format, ...)
 {
     if (!e)
         return -1;
@@ -51,7 +51,7 @@ int err_system(struct err *e, int errnum, const char *format, ...)
     return -1;
 }
 
-int err_prefix(struct err *e, const char *format, ...)
+int(err_prefix)(struct err *e, const char *format, ...)
 {
     if (!e || e->code == ERR_NONE)
         return -1;

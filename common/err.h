@@ -54,6 +54,17 @@ int err_move(struct err *to, struct err *from);
 /* Frees the text; the error is as if newly initialised. */
 void err_clear(struct err *e);
 
+/* What the three return is a constant, and a static analyzer should know it: without this it follows
+ * paths on which an error was set and the function went on. */
+static inline int err_minus_one(int returned)
+{
+    (void)returned;
+    return -1;
+}
+#define err_set(...)    err_minus_one(err_set(__VA_ARGS__))
+#define err_system(...) err_minus_one(err_system(__VA_ARGS__))
+#define err_prefix(...) err_minus_one(err_prefix(__VA_ARGS__))
+
 #define cleanup_err __attribute__((cleanup(err_clear)))
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The one symbol that each backend exports. A backend whose library is missing drops out of the build. */
+/* The one symbol that each backend exports. A backend whose library is missing drops out of the
+ * build. */
 #ifndef AGENT_GUEST_BACKENDS_H
 #define AGENT_GUEST_BACKENDS_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What the backends without a hypervisor share: a root on an overlay, a cgroup, waiting for a mark or for the
- * guest's end. On the trial thread. */
+/* What the backends without a hypervisor share: a root on an overlay, a cgroup, waiting for a mark
+ * or for the guest's end. On the trial thread. */
 #ifndef AGENT_GUEST_COMMON_H
 #define AGENT_GUEST_COMMON_H
 
@@ -15,11 +15,11 @@ enum { ROOT_MOUNTS_MOST = 4 };
 struct guest_root {
     uint64_t mounts[ROOT_MOUNTS_MOST]; /* the journal's entries */
     size_t n_mounts;
-    char *path;                        /* where the overlay is mounted */
+    char *path; /* where the overlay is mounted */
 };
 
-/* Mounts the overlay with the runner and the channel's folder bound into /.plimsoll, and makes g->channel
- * listen there. On failure what was done stays noted in `r` for root_release. */
+/* Mounts the overlay with the runner and the channel's folder bound into /.plimsoll, and makes
+ * g->channel listen there. On failure what was done stays noted in `r` for root_release. */
 int root_prepare(struct guest *g, struct guest_root *r, struct err *e);
 /* A /proc of its own, for guests that are not a container. */
 int root_add_proc(struct guest *g, struct guest_root *r, struct err *e);
@@ -36,8 +36,8 @@ int agent_cgroup_make(struct host *host, struct err *e);
 char *agent_cgroup(const struct host *host);
 /* "plimsoll-ID/NAME" */
 char *guest_cgroup(const struct guest *g);
-/* Kills and removes everything below the agent's cgroup and removes it; *removed grows by one if it was there.
- * Guestd's processes (also those that are in no cgroup yet) go first. */
+/* Kills and removes everything below the agent's cgroup and removes it; *removed grows by one if it
+ * was there. Guestd's processes (also those that are in no cgroup yet) go first. */
 int agent_cgroup_sweep(struct host *host, unsigned *removed, struct err *e);
 
 /* ---- Time ---- */
@@ -45,8 +45,8 @@ int agent_cgroup_sweep(struct host *host, unsigned *removed, struct err *e);
 /* ERR_TIMEOUT or ERR_CANCELLED when it is time to give up. */
 int guest_may_go_on(int64_t deadline_ns, int cancel_fd, struct err *e);
 
-/* Waits for STAMP_READY, or until the process behind `pidfd` (-1: it has ended already) ends without having said
- * it: then ERR_SYSTEM. */
+/* Waits for STAMP_READY, or until the process behind `pidfd` (-1: it has ended already) ends
+ * without having said it: then ERR_SYSTEM. */
 int guest_wait_ready(struct guest *g, int pidfd, int64_t deadline_ns, int cancel_fd, struct err *e);
 
 /* An ERR_UNAVAILABLE turned into an offer. */

@@ -240,8 +240,8 @@ int lxc_scope(struct guest *g, struct guest_scope *ret, struct err *e)
 {
     if (!g->state || g->state->init <= 0)
         return err_set(e, ERR_NOT_FOUND, "%s does not run", g->name);
-    *ret = (struct guest_scope){.cgroup = fs_path("%s", g->state->cgroup),
-                                 .leader = g->state->init};
+    *ret =
+        (struct guest_scope){.cgroup = fs_path("%s", g->state->cgroup), .leader = g->state->init};
     return 0;
 }
 

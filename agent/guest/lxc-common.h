@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Containers by liblxc, which only plimsoll-guestd calls: all that single applications and full systems have
- * in common. lxc.c and lxc-app.c say in what they differ. On the trial thread. */
+/* Containers by liblxc, which only plimsoll-guestd calls: all that single applications and full
+ * systems have in common. lxc.c and lxc-app.c say in what they differ. On the trial thread. */
 #ifndef AGENT_GUEST_LXC_COMMON_H
 #define AGENT_GUEST_LXC_COMMON_H
 
@@ -14,8 +14,8 @@ struct lxc_item {
 };
 
 struct lxc_kind {
-    bool has_console;                /* a /dev/console that is written down */
-    const struct lxc_item *items;    /* beside those that every container has */
+    bool has_console;                      /* a /dev/console that is written down */
+    const struct lxc_item *items;          /* beside those that every container has */
     char **(*argv)(const struct guest *g); /* what its first process executes; owned */
 };
 

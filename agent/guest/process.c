@@ -111,8 +111,7 @@ static int scope(struct guest *g, struct guest_scope *ret, struct err *e)
 {
     if (!g->state || !g->state->pid)
         return err_set(e, ERR_NOT_FOUND, "%s does not run", g->name);
-    *ret = (struct guest_scope){.cgroup = fs_path("%s", g->state->cgroup),
-                                 .leader = g->state->pid};
+    *ret = (struct guest_scope){.cgroup = fs_path("%s", g->state->cgroup), .leader = g->state->pid};
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The containers that this process made, by name. Configurations live in memory alone: a saved one would be
- * read again, and its lists would grow. */
+/* The containers that this process made, by name. Configurations live in memory alone: a saved one
+ * would be read again, and its lists would grow. */
 #ifndef AGENT_GUESTD_CONTAINERS_H
 #define AGENT_GUESTD_CONTAINERS_H
 

@@ -7,7 +7,8 @@
 
 #include <stdbool.h>
 
-/* Makes a bridge and brings it up. One that exists is taken over. Names have at most 15 characters. */
+/* Makes a bridge and brings it up. One that exists is taken over. Names have at most 15 characters.
+ */
 int bridge_make(const char *name, struct err *e);
 /* Takes it down and deletes it; one that does not exist is fine. */
 int bridge_remove(const char *name, struct err *e);

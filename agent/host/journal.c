@@ -64,7 +64,9 @@ static void unescape(char *text)
 {
     char *to = text;
     for (const char *at = text; *at; at++) {
-        char hex[3] = {at[0] == '%' ? at[1] : '\0', at[0] == '%' && at[1] ? at[2] : '\0', '\0'};
+        char hex[3] = "";
+        if (at[0] == '%')
+            strncat(hex, at + 1, 2);
         if (isxdigit((unsigned char)hex[0]) && isxdigit((unsigned char)hex[1])) {
             *to++ = (char)strtol(hex, NULL, 16);
             at += 2;

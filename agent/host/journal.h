@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * What an agent borrows from its host is written down and synced before it is taken, and given back at
- * the end of the trial, on cancel, at a stop, and at the agent's next start after a crash.
+ * What an agent borrows from its host is written down and synced before it is taken, and given back
+ * at the end of the trial, on cancel, at a stop, and at the agent's next start after a crash.
  *
- * A text file, one entry a line, appended; an entry that was given back is followed by its "undone" line;
- * the file is emptied when nothing is open. A torn last line (a crash in mid-write) was not yet acted on
- * and is dropped.
+ * A text file, one entry a line, appended; an entry that was given back is followed by its "undone"
+ * line; the file is emptied when nothing is open. A torn last line (a crash in mid-write) was not
+ * yet acted on and is dropped.
  */
 #ifndef AGENT_HOST_JOURNAL_H
 #define AGENT_HOST_JOURNAL_H
@@ -28,7 +28,8 @@ int journal_mount(struct journal *j, const char *source, const char *target, con
                   unsigned long flags, const char *data, uint64_t *ret_entry, struct err *e);
 /* A bridge device, made and brought up; undone by deleting it. */
 int journal_bridge(struct journal *j, const char *name, uint64_t *ret_entry, struct err *e);
-/* A cgroup made in every hierarchy in use; undone by killing what is in it and removing it with all below. */
+/* A cgroup made in every hierarchy in use; undone by killing what is in it and removing it with all
+ * below. */
 int journal_cgroup(struct journal *j, const char *relative_path, uint64_t *ret_entry,
                    struct err *e);
 

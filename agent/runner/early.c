@@ -11,6 +11,11 @@
  */
 #include "agent/runner/runner.h"
 
+#if defined(__GNUC__) && !defined(__clang__)
+/* A loop over a string must stay one and not become a call of strlen or memcpy. */
+#pragma GCC optimize("no-tree-loop-distribute-patterns")
+#endif
+
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>

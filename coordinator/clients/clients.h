@@ -31,10 +31,10 @@ struct clients_settings {
 int clients_start(const struct clients_settings *settings, struct clients **ret, struct err *e);
 const char *clients_endpoint(const struct clients *c);
 /* The fleet's event: watchers of the campaign are told soon. */
-void clients_changed(struct clients *c, const char *campaign);
+void clients_changed(struct clients *all, const char *campaign);
 /* No more requests; what is under way ends within the loop's next turns. Before the store is
  * closed. */
-void clients_stop(struct clients *c);
+void clients_stop(struct clients *all);
 /* Once the loop has nothing left to do. */
 void clients_free(struct clients **c);
 

@@ -95,7 +95,7 @@ void campaign_begin(struct campaign *c);
 void prepare_begin(struct campaign *c);
 /* Asks who is there, and draws the order once everybody has answered. */
 void prepare_advance(struct campaign *c);
-void prepare_answer(struct campaign *c, const struct fleet_host *h, const Plimsoll__Prepared *p);
+void prepare_answer(struct campaign *c, const struct fleet_host *h, const Plimsoll__Prepared *said);
 void prepare_clear(struct campaign *c);
 
 /* ---- work.c ---- */
