@@ -149,7 +149,7 @@ static int timed_window(struct trial *t, struct err *e)
 
 static int sample(struct trial *t, struct err *e)
 {
-    struct guest_scope scope = {0};
+    cleanup_guest_scope struct guest_scope scope = {0};
     cleanup_err struct err unknown = ERR_INIT;
     if (t->guest->ops->scope && t->guest->ops->scope(t->guest, &scope, &unknown) < 0)
         log_debug("scope: %s", err_text(&unknown));
@@ -157,7 +157,6 @@ static int sample(struct trial *t, struct err *e)
     target.cgroup = scope.cgroup;
     target.leader = scope.leader;
     int failed = t->probe.ops->sample(&t->probe, &target, &t->record, e);
-    free(scope.cgroup);
     return failed;
 }
 

@@ -40,6 +40,12 @@ const struct guest_ops *guest_backend_find(const char *name)
     return NULL;
 }
 
+void guest_scope_clear(struct guest_scope *s)
+{
+    free(s->cgroup);
+    *s = (struct guest_scope){0};
+}
+
 void guest_offer_clear(struct guest_offer *o)
 {
     free(o->reason);

@@ -54,6 +54,8 @@ struct guest_scope {
     char *cgroup; /* relative path within each hierarchy; NULL without one; the caller's to free */
     pid_t leader; /* the container's init, QEMU, or the process */
 };
+void guest_scope_clear(struct guest_scope *s);
+#define cleanup_guest_scope __attribute__((cleanup(guest_scope_clear)))
 
 struct guest_ops {
     const struct catalog_entry *catalog;

@@ -114,6 +114,7 @@ static void trial_end(struct trial *t)
     cleanup_err struct err e = ERR_INIT;
     if (kvm_end(&t->domain, &e) < 0)
         log_warning("KVM's trial boot: %s", err_text(&e));
+    kvm_forget(t->name);
     channel_free(&t->channel);
     unlink(t->channel_path);
     unlink(t->early_path);

@@ -132,6 +132,12 @@ char *kvm_log_path(const char *name)
     return fs_path("/var/log/libvirt/qemu/%s.log", name);
 }
 
+void kvm_forget(const char *name)
+{
+    cleanup_free char *log = kvm_log_path(name);
+    unlink(log);
+}
+
 int kvm_pid(const char *name, pid_t *ret, struct err *e)
 {
     cleanup_free char *path = fs_path("/run/libvirt/qemu/%s.pid", name);
@@ -163,8 +169,7 @@ int kvm_end(virDomainPtr *domain, struct err *e)
     if (virDomainDestroy(gone) < 0 && !is_gone() && virDomainIsActive(gone) == 1)
         result = kvm_fail(e, "libvirt could not end the VM %s", virDomainGetName(gone));
     if (result == 0) {
-        cleanup_free char *log = kvm_log_path(virDomainGetName(gone));
-        unlink(log);
+        kvm_forget(virDomainGetName(gone));
         virDomainFree(gone);
         *domain = NULL;
     }

@@ -26,6 +26,8 @@ int kvm_end(virDomainPtr *domain, struct err *e);
 int kvm_sweep(const struct host *host, unsigned *removed, struct err *e);
 /* Where libvirt keeps QEMU's log and process id of a domain. The caller frees. */
 char *kvm_log_path(const char *name);
+/* Removes the log of a VM that is gone, or that never came to be: libvirt keeps it for ever. */
+void kvm_forget(const char *name);
 int kvm_pid(const char *name, pid_t *ret, struct err *e);
 
 #endif

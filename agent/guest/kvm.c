@@ -276,6 +276,7 @@ static int kvm_destroy(struct guest *g, struct err *e)
     cleanup_err struct err first = ERR_INIT;
     if (kvm_end(&s->domain, &first) < 0)
         return err_move(e, &first); /* the state stays, for another try */
+    kvm_forget(g->name);
     if (s->link)
         link_remove(s->link, &first); /* libvirt did, unless it was killed in between */
     if (s->channel_path) {
@@ -302,10 +303,10 @@ static void kvm_texts(struct guest *g, struct guest_texts *to)
     guest_add_file(to, "qemu", log);
 }
 
-/* The sockets of VMs that are gone: QEMU was killed before it could unlink them. */
-static void sockets_sweep(const struct host *host)
+/* Files of VMs that are gone; their names hold the agent's id, and all its VMs are gone. */
+static void files_sweep(char *pattern_owned)
 {
-    cleanup_free char *pattern = fs_path("%s/pl%s-*.sock", host->run_folder, host->id);
+    cleanup_free char *pattern = pattern_owned;
     glob_t found = {0};
     if (glob(pattern, 0, NULL, &found) == 0)
         for (size_t i = 0; i < found.gl_pathc; i++)
@@ -317,7 +318,9 @@ static int kvm_sweep_host(struct host *host, unsigned *removed, struct err *e)
 {
     if (kvm_sweep(host, removed, e) < 0)
         return -1;
-    sockets_sweep(host);
+    files_sweep(fs_path("%s/pl%s-*.sock", host->run_folder, host->id));
+    cleanup_free char *ours = fs_path("pl%s-*", host->id);
+    files_sweep(kvm_log_path(ours));
     return 0;
 }
 

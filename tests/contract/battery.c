@@ -135,7 +135,7 @@ static void a_guest_lives_in_order_and_leaves_nothing(void **state)
     if (!fixture.ops->catalog->single)
         programs_run_inside(g);
     cleanup_err struct err e = ERR_INIT;
-    struct guest_scope scope = {0};
+    cleanup_guest_scope struct guest_scope scope = {0};
     must_work(g->ops->scope(g, &scope, &e), &e, "scope");
     assert_true(scope.leader > 0);
     must_work(g->ops->stop(g, in_seconds(30), &e), &e, "stop");

@@ -127,7 +127,7 @@ void the_guest_gets_the_resources_it_was_promised(void **state)
         section_set(section, "memory", "100663296");
     struct guest *g = fixture_guest(&fixture, section);
     must_go_to(g, READY);
-    struct guest_scope scope = {0};
+    cleanup_guest_scope struct guest_scope scope = {0};
     must_work(g->ops->scope(g, &scope, &e), &e, "scope");
     memory_is_limited(g, &scope);
     one_core_is_all_it_gets(g, &scope);
@@ -151,7 +151,7 @@ void without_a_network_there_is_no_device(void **state)
     Plimsoll__Section *section = section_new(fixture.ops->catalog, "network", "none");
     struct guest *g = fixture_guest(&fixture, section);
     must_go_to(g, READY);
-    struct guest_scope scope = {0};
+    cleanup_guest_scope struct guest_scope scope = {0};
     must_work(g->ops->scope(g, &scope, &e), &e, "scope");
     assert_int_equal(devices_inside(g, &scope), 0);
     guest_free(&g);
@@ -171,7 +171,7 @@ void two_guests_at_once_do_not_disturb_each_other(void **state)
     must_go_to(one, READY);
     must_go_to(two, READY);
     guest_free(&one);
-    struct guest_scope scope = {0};
+    cleanup_guest_scope struct guest_scope scope = {0};
     must_work(two->ops->scope(two, &scope, &e), &e, "scope");
     assert_int_equal(kill(scope.leader, 0), 0);
     guest_free(&two);
@@ -200,7 +200,7 @@ void what_a_single_program_said_is_kept(void **state)
         section_new(fixture.ops->catalog, "command", "/there/is/no/such/program");
     struct guest *g = fixture_guest(&fixture, section);
     must_go_to(g, READY);
-    struct guest_scope scope = {0};
+    cleanup_guest_scope struct guest_scope scope = {0};
     if (g->ops->scope(g, &scope, NULL) == 0) {
         cleanup_close int ended = (int)syscall(SYS_pidfd_open, scope.leader, 0);
         struct pollfd p = {.fd = ended, .events = POLLIN};
