@@ -243,7 +243,7 @@ static void give_texts(struct trial *t, bool all, Plimsoll__Result *to)
 
 static void keep_guest(struct trial *t, Plimsoll__Assign **assign)
 {
-    struct kept_guest *k = calloc(1, sizeof *k);
+    struct kept_guest *k = t->guest ? calloc(1, sizeof *k) : NULL;
     if (!k)
         return;
     log_warning("guest %s failed and is left up as asked; `plimsoll-agent --clean` removes it",

@@ -54,8 +54,8 @@ int err_move(struct err *to, struct err *from);
 /* Frees the text; the error is as if newly initialised. */
 void err_clear(struct err *e);
 
-/* What the three return is a constant, and a static analyzer should know it: without this it follows
- * paths on which an error was set and the function went on. */
+/* What the three return is a constant, and a static analyzer should know it: without this it
+ * follows paths on which an error was set and the function went on. */
 static inline int err_minus_one(int returned)
 {
     (void)returned;

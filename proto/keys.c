@@ -345,7 +345,7 @@ static int check_free(const char *folder, enum key_role role, const char *name, 
     const char *other = NULL;
     enum key_role found = key_table_find(t, public_z85, &other);
     int result = 0;
-    if (found == role && strcmp(other, name) == 0)
+    if (found == role && other && strcmp(other, name) == 0)
         result = 1;
     else if (found != KEY_ROLE_NONE)
         result = err_set(e, ERR_INPUT, "this key is allowed already, as %s `%s`",

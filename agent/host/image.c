@@ -107,7 +107,7 @@ int image_find(struct host *h, const Plimsoll__Section *recipe, struct image **r
     if (!folder && errno == ENOENT)
         return err_set(e, ERR_NOT_FOUND,
                        "image %s is not built here (%s does not exist): `deploy/image`, given the "
-                       "recipe that `coordctl check --recipes PLAN` prints, builds it",
+                       "recipe that `coordctl images PLAN` prints, builds it",
                        recipe->name, link);
     if (!folder)
         return err_system(e, errno, "cannot find image %s at %s", recipe->name, link);

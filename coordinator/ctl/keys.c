@@ -125,16 +125,17 @@ static int allow(const struct options *o, const char *folder, const char *key)
 
 static int dispatch(const struct options *o, const char *folder, char **words, int n)
 {
+    const char *action = n > 0 ? words[0] : "";
     bool named = o->agent || o->client;
-    if (strcmp(words[0], "make") == 0 && n <= 2 && !named) {
+    if (strcmp(action, "make") == 0 && n <= 2 && !named) {
         cleanup_free char *own = fs_path("%s/coordinator.key", folder);
         return make(n == 2 ? words[1] : own);
     }
-    if (strcmp(words[0], "list") == 0 && n == 1 && !named)
+    if (strcmp(action, "list") == 0 && n == 1 && !named)
         return list(folder);
-    if (strcmp(words[0], "allow") == 0 && n == 2 && named && !(o->agent && o->client))
+    if (strcmp(action, "allow") == 0 && n == 2 && named && !(o->agent && o->client))
         return allow(o, folder, words[1]);
-    if (strcmp(words[0], "allow") == 0)
+    if (strcmp(action, "allow") == 0)
         return options_complain(&verb_keys,
                                 "expected `allow --agent NAME KEY` or `allow --client NAME KEY`");
     return options_complain(&verb_keys, "expected `make [FILE]`, `allow` or `list`");

@@ -48,7 +48,7 @@ static void add(struct plan_diagnostics *d, bool warning, const char *file, unsi
     else if (vasprintf(&item->text, format, args) < 0)
         abort();
     if (strlen(item->text) >= MOST_TEXT_BYTES + sizeof "...")
-        strcpy(item->text + MOST_TEXT_BYTES, "...");
+        memcpy(item->text + MOST_TEXT_BYTES, "...", sizeof "...");
     text_make_plain(item->text);
     append(d, item);
 }

@@ -245,7 +245,7 @@ static bool is_twice(const Plimsoll__Plan *plan, const Plimsoll__Reference *ref)
 {
     for (size_t i = 0; i < plan->n_references; i++) {
         const Plimsoll__Reference *other = plan->references[i];
-        if (other->cell == ref->cell && strcmp(other->set, ref->set) == 0 &&
+        if (other && other->cell == ref->cell && strcmp(other->set, ref->set) == 0 &&
             strcmp(other->metric, ref->metric) == 0)
             return true;
     }

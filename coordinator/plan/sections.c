@@ -115,7 +115,7 @@ static const struct catalog_entry *find_entry(struct reader *r, const config_set
         suggestion_text(&near, text);
     else
         snprintf(text, sizeof text, "; this version has no %s", kinds[kind]);
-    reader_diagnose(r, s->line, "unknown %s \"%.60s\"%s", kinds[kind], name, text);
+    reader_diagnose(r, (s ? s : group)->line, "unknown %s \"%.60s\"%s", kinds[kind], name, text);
     return NULL;
 }
 
