@@ -131,7 +131,9 @@ void fixture_host_open(struct fixture *f)
     cleanup_err struct err e = ERR_INIT;
     f->host = (struct host){
         .state_folder = fs_path("%s/state", f->folder),
-        .run_folder = fs_path("%s/run", f->folder),
+        /* The real one: whatever a killed battery leaves is found by the next `plimsoll-agent
+           --clean`. */
+        .run_folder = fs_path("/run/plimsoll"),
         .runner_path = fs_path("%s/plimsoll-runner", PLIMSOLL_BIN),
         .guestd_path = fs_path("%s/plimsoll-guestd", PLIMSOLL_BIN),
         .allow_process = true,
