@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet for tests: programs kept running as a service manager would, keys, namespaces, and what must
+hold afterwards. PLIMSOLL_BIN is the folder of the programs."""
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+
+TREE = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BIN = os.environ.get("PLIMSOLL_BIN", os.path.join(TREE, "build", "dev", "bin"))
+IMAGES = os.environ.get("PLIMSOLL_IMAGES", "/var/lib/plimsoll/images")
+HOST_STATE = os.path.join(TREE, "deploy", "host-state")
+SKIPPED = 77
+STEP_S = 0.02
+AGENTS_FOLDER = "/run/plimsoll/agents"
+
+
+class Failure(Exception):
+    """What a test found wrong."""
+
+
+def skip(reason):
+    print(f"SKIPPED: {reason}", flush=True)
+    sys.exit(SKIPPED)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def expect(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def wait_until(what, condition, limit_s, meanwhile=None):
+    """The condition's first true value; Failure after limit_s seconds."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        expect(time.monotonic() < deadline, f"{what}: not within {limit_s} s")
+        if meanwhile:
+            meanwhile()
+        time.sleep(STEP_S)
+
+
+def read(path):
+    try:
+        with open(path, "rb") as f:
+            return f.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    return path
+
+
+def pids():
+    return [int(p) for p in os.listdir("/proc") if p.isdigit()]
+
+
+def parent_of(pid):
+    found = re.search(r"^PPid:\s*(\d+)", read(f"/proc/{pid}/status"), re.M)
+    return int(found.group(1)) if found else 0
+
+
+def state_of(pid):
+    found = re.search(r"^State:\s*(\S)", read(f"/proc/{pid}/status"), re.M)
+    return found.group(1) if found else ""
+
+
+def name_of(pid):
+    return read(f"/proc/{pid}/comm").strip()
+
+
+def children_of(pid, name):
+    return [p for p in pids() if parent_of(p) == pid and name_of(p) == name and state_of(p) != "Z"]
+
+
+def need_root_and_image():
+    if os.geteuid() != 0:
+        skip("needs root, for containers")
+    if not any(n.startswith("recipe-") for n in (os.listdir(IMAGES) if os.path.isdir(IMAGES) else [])):
+        skip(f"no image in {IMAGES}: build it with `coordctl images plans/quickstart.plan --build`")
+
+
+class Service:
+    """A program that is started again whenever it ends, until it is stopped."""
+
+    def __init__(self, rig, name, argv, netns=None):
+        self.rig, self.name, self.netns = rig, name, netns
+        self.argv = (["nsenter", f"--net=/run/netns/{netns}"] if netns else []) + argv
+        self.log = os.path.join(rig.folder, f"{name}.log")
+        self.starts, self.wanted, self.process = 0, True, None
+        self.killed = set()
+        self.start()
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env=self.rig.env, cwd=self.rig.folder)
+        self.starts += 1
+
+    def keep(self):
+        code = self.process.poll()
+        if code is None or not self.wanted:
+            return
+        expect(self.process.pid in self.killed,
+               f"{self.name} ended by itself with {code}:\n{read(self.log)[-3000:]}")
+        self.start()
+
+    def kill(self):
+        self.killed.add(self.process.pid)
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, limit_s=60):
+        """In order; its exit code."""
+        self.wanted = False
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(limit_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise Failure(f"{self.name} did not end within {limit_s} s of SIGTERM:\n"
+                              f"{read(self.log)[-3000:]}") from None
+        return self.process.returncode
+
+
+class Rig:
+    """A folder, services, namespaces; all of it gone at the end. Use it with `with`."""
+
+    def __init__(self):
+        self.token = uuid.uuid4().hex
+        self.folder = tempfile.mkdtemp(prefix="plimsoll-e2e-")
+        self.env = dict(os.environ, PLIMSOLL_E2E=self.token, PLIMSOLL_IMAGES=IMAGES,
+                        PLIMSOLL_RUNS=os.path.join(self.folder, "runs"),
+                        PLIMSOLL_CLIENT_CONF=os.path.join(self.folder, "client.conf"))
+        self.services, self.agents, self.netnses, self.bridge = [], {}, [], None
+        self.client_netns = None
+        self.alone = not self.foreign()
+        self.before = os.path.join(self.folder, "host-state")
+        with open(self.before, "wb") as f:
+            subprocess.run([HOST_STATE], stdout=f, check=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        failed = kind is not None
+        if failed:
+            self.tell_logs()
+        try:
+            self.end()
+            if not failed:
+                self.host_is_as_before()
+        finally:
+            if not failed or not os.environ.get("PLIMSOLL_E2E_KEEP"):
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- Programs ----
+
+    def program(self, name):
+        return os.path.join(BIN, name)
+
+    def keep(self):
+        for s in self.services:
+            s.keep()
+
+    def serve(self, name, argv, netns=None):
+        s = Service(self, name, argv, netns)
+        self.services.append(s)
+        return s
+
+    def coordctl(self, *words, code=0, limit_s=120, conf=None, netns=None):
+        """Runs it to its end while the services are kept; its (output, error)."""
+        env = dict(self.env, **({"PLIMSOLL_CLIENT_CONF": conf} if conf else {}))
+        inside = netns or self.client_netns
+        argv = (["nsenter", f"--net=/run/netns/{inside}"] if inside else []) + [self.program("coordctl"), *words]
+        out, err = (tempfile.TemporaryFile(dir=self.folder) for _ in range(2))
+        with out, err:
+            p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env)
+            try:
+                wait_until(f"coordctl {' '.join(words)}", lambda: p.poll() is not None, limit_s, self.keep)
+            finally:
+                if p.poll() is None:
+                    p.kill()
+                    p.wait()
+            texts = []
+            for f in (out, err):
+                f.seek(0)
+                texts.append(f.read().decode())
+        expect(code is None or p.returncode == code,
+               f"coordctl {' '.join(words)}: exit code {p.returncode}, wanted {code}; it said:\n"
+               + texts[0][-3000:] + texts[1][-3000:])
+        return tuple(texts)
+
+    # ---- A fleet ----
+
+    def make_keys(self, address):
+        self.keys = os.path.join(self.folder, "keys")
+        os.mkdir(self.keys, 0o700)
+        self.address = address
+        self.public = self.coordctl("keys", "make", "--keys", self.keys)[0].strip()
+        self.client_conf("client")
+        self.allow("client", "client")
+
+    def make_key(self, name):
+        path = os.path.join(self.folder, f"{name}.key")
+        return path, self.coordctl("keys", "make", path)[0].strip()
+
+    def client_conf(self, name, server=None):
+        path, self.client_public = self.make_key(name)
+        return write(os.path.join(self.folder, f"{name}.conf"),
+                     f'coordinator = "tcp://{self.address}:{self.ports()[1]}"\n'
+                     f'coordinator_key = "{server or self.public}"\nkey = "{path}"\nname = "{name}"\n')
+
+    def allow(self, role, name, public=None):
+        self.coordctl("keys", "allow", f"--{role}", name, public or self.client_public, "--keys", self.keys)
+
+    def ports(self):
+        """Fixed for the rig's life, since a coordinator that is started again must be found again."""
+        if not hasattr(self, "_ports"):
+            import socket
+            with socket.socket() as a, socket.socket() as b:
+                a.bind(("127.0.0.1", 0))
+                b.bind(("127.0.0.1", 0))
+                self._ports = a.getsockname()[1], b.getsockname()[1]
+        return self._ports
+
+    def start_coordinator(self, netns=None):
+        agents, clients = self.ports()
+        self.store = os.path.join(self.folder, "store.db")
+        conf = write(os.path.join(self.folder, "coordinator.conf"),
+                     f'agents = "tcp://{self.address}:{agents}"\nclients = "tcp://{self.address}:{clients}"\n'
+                     f'keys = "{self.keys}"\nstore = "{self.store}"\n')
+        self.coordinator = self.serve("coordinator", [self.program("plimsoll-coordinator"), "--config", conf], netns)
+
+    def start_agent(self, name, netns=None, allow=True, more=""):
+        path, public = self.make_key(name)
+        if allow:
+            self.allow("agent", name, public)
+        state = os.path.join(self.folder, f"agent-{name}")
+        conf = write(os.path.join(self.folder, f"agent-{name}.conf"),
+                     f'name = "{name}"\ncoordinator = "tcp://{self.address}:{self.ports()[0]}"\n'
+                     f'coordinator_key = "{self.public}"\nkey = "{path}"\nstate = "{state}"\n'
+                     f'images = "{IMAGES}"\nallow_fake = true\nallow_process = true\n{more}')
+        self.agents[name] = self.serve(f"agent-{name}", [self.program("plimsoll-agent"), "--config", conf], netns)
+        return self.agents[name]
+
+    def submit(self, plan):
+        return self.coordctl("submit", plan)[0].split()[0]
+
+    def plan(self, name, text):
+        return write(os.path.join(self.folder, f"{name}.plan"), text)
+
+    # ---- Namespaces ----
+
+    def add_network(self, names):
+        """A bridge, and a namespace with an address 10.61.0.N for each name; {name: address}."""
+        tag = self.token[:6]
+        self.bridge = f"e2e{tag}"
+        run("ip", "link", "add", self.bridge, "type", "bridge")
+        run("ip", "link", "set", self.bridge, "up")
+        addresses = {}
+        for i, name in enumerate(names, 1):
+            ns, outside = f"e2e-{tag}-{name}", f"e{tag}{i}"
+            run("ip", "netns", "add", ns)
+            self.netnses.append(ns)
+            run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", ns)
+            run("ip", "link", "set", outside, "master", self.bridge, "up")
+            for words in (["link", "set", "lo", "up"], ["addr", "add", f"10.61.0.{i}/24", "dev", "eth0"],
+                          ["link", "set", "eth0", "up"]):
+                run("ip", "-n", ns, *words)
+            addresses[name] = (ns, f"10.61.0.{i}")
+        return addresses
+
+    # ---- What must hold ----
+
+    def accepted(self, campaign):
+        """{trial: number of accepted results} of the store, trials without any included."""
+        if not os.path.exists(self.store):
+            return {}
+        with sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=10) as db:
+            rows = db.execute("SELECT t.trial, COUNT(r.number) FROM trial t LEFT JOIN result r ON"
+                              " r.campaign = t.campaign AND r.trial = t.trial AND r.accepted = 1"
+                              " WHERE t.campaign = ? GROUP BY t.trial", (campaign,)).fetchall()
+        db.close()
+        return dict(rows)
+
+    def count(self, campaign):
+        return sum(1 for n in self.accepted(campaign).values() if n)
+
+    def every_trial_has_one_result(self, campaign, trials):
+        stored = self.accepted(campaign)
+        expect(len(stored) == trials, f"{len(stored)} trials in the store, wanted {trials}")
+        wrong = {t: n for t, n in stored.items() if n != 1}
+        expect(not wrong, f"trials with another number of accepted results than one: {wrong}")
+        report = json.loads(self.coordctl("report", campaign, "--format", "json")[0])
+        numbers = sorted(r["trial"] for r in report["results"] if r["accepted"])
+        expect(numbers == sorted(stored), f"accepted in the report: {numbers}; in the store: {sorted(stored)}")
+        verdict = report["verdict"]
+        expect(verdict["trials"] == trials and verdict["trials_missing"] == 0 and verdict["exit_code"] == 0
+               and report["campaign"]["state"] == "done", f"the report's verdict: {verdict}, {report['campaign']['state']}")
+        for r in report["results"]:
+            if r["accepted"]:
+                start = [s for s in r["samples"] if s["metric"] == "start"]
+                expect(len(start) == 1 and start[0]["value"] > 0, f"trial {r['trial']}: start is {start}")
+        return report
+
+    def mine(self):
+        """Processes that any program of this rig has started."""
+        needle = f"PLIMSOLL_E2E={self.token}"
+        return [f"{p} {name_of(p)}" for p in pids()
+                if needle in read(f"/proc/{p}/environ") and state_of(p) != "Z"]
+
+    def foreign(self):
+        """Whether programs of others may change the host meanwhile."""
+        needle = f"PLIMSOLL_E2E={self.token}"
+        return any(re.match(r"plimsoll-|coordctl$|qemu-system|test_", name_of(p)) and
+                   needle not in read(f"/proc/{p}/environ") for p in pids())
+
+    def ids(self):
+        ids = [read(os.path.join(self.folder, f"agent-{n}", "id")).strip() for n in self.agents]
+        runs = self.env["PLIMSOLL_RUNS"]
+        ids += [read(os.path.join(runs, r, "agent", "id")).strip()
+                for r in (os.listdir(runs) if os.path.isdir(runs) else [])]
+        return [i for i in ids if i]
+
+    def differences(self):
+        """What differs on the host from before; what only others can have changed left out where there are any."""
+        said = subprocess.run([HOST_STATE, "--compare", self.before], stdout=subprocess.PIPE, text=True, check=False)
+        self.alone = self.alone and not self.foreign()
+        bears = re.compile("|".join(map(re.escape, self.ids() + [self.token[:6]])))
+        lines = said.stdout.splitlines()
+        return lines if self.alone else [line for line in lines if bears.search(line)]
+
+    def host_is_as_before(self, limit_s=20):
+        end = time.monotonic() + limit_s
+        while True:
+            left = self.mine() + self.differences()
+            if not left:
+                break
+            expect(time.monotonic() < end, "left on the host:\n" + "\n".join(left))
+            time.sleep(STEP_S)
+        counts = subprocess.run([HOST_STATE, "--count"], stdout=subprocess.PIPE, text=True, check=True).stdout
+        say("host as before: " + ", ".join(counts.splitlines())
+            + ("" if self.alone else " (others ran here too: only what bears our ids was compared)"))
+
+    def tell_logs(self):
+        for s in self.services:
+            say(f"---- {s.name}, {s.starts} starts\n{read(s.log)[-4000:]}")
+
+    def end(self):
+        first = None
+        for s in [x for x in self.services if x.name != "coordinator"] + [x for x in self.services
+                                                                        if x.name == "coordinator"]:
+            try:
+                code = s.stop()
+                expect(code == 0 or s.process.pid in s.killed, f"{s.name} ended with {code}:\n{read(s.log)[-2000:]}")
+            except Failure as e:
+                first = first or e
+        for ns in self.netnses:
+            run("ip", "netns", "del", ns, check=False)
+        if self.bridge:
+            run("ip", "link", "del", self.bridge, check=False)
+        self.netnses, self.bridge = [], None
+        if first:
+            raise first
+
+
+def run(*words, check=True):
+    return subprocess.run(words, check=check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def main(*tests):
+    """Runs the tests in turn; the exit code says whether all of them passed."""
+    failed = 0
+    for test in tests:
+        started = time.monotonic()
+        try:
+            test()
+            say(f"PASSED {test.__name__} in {time.monotonic() - started:.1f} s")
+        except Failure as e:
+            failed += 1
+            say(f"FAILED {test.__name__} after {time.monotonic() - started:.1f} s: {e}")
+    sys.exit(1 if failed else 0)
