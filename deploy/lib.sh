@@ -75,5 +75,9 @@ finish() {
         head -n 20 "$out/host.differs" | sed 's/^/  /'
         (($(wc -l <"$out/host.differs") <= 20)) || echo "  and more in $out/host.differs"
     fi
+    last_words
     exit "$status"
 }
+
+# What is to stand at the very end of the output; a script may say more.
+last_words() { :; }
