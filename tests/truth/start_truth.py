@@ -1,0 +1,260 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The start-up probe against witnesses that share no code with it.
+
+Containers and processes: the kernel's tracepoints, recorded by perf on the probe's own clock. The first
+instruction of the runner is witnessed by its exec, the request by the agent's next system call (it wakes the
+channel's waiter right after the stamp). Exit code 77: cannot run here, with the reason.
+"""
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+SKIPPED = 77
+MS = 1_000_000
+LEAST_PAIRS = 20
+ORDER = ("created", "started", "kernel", "init", "start")
+PHASES = {
+    "process": {"started", "start"},
+    "lxc-app": {"start"},
+    "lxc": {"init", "start"},
+}
+EVENT = re.compile(r"^\s*(.*?)\s+(\d+)/(\d+)\s+(\d+)\.(\d{9}):\s+(\S+):\s+(.*)$")
+# Longer than the probe may ever be late, shorter than the time to the next guest.
+AFTER_NS = 10 * MS
+
+
+class Skip(Exception):
+    pass
+
+
+def plan(guests, repeat):
+    sections = "\n".join(f'  {name} = {{ backend = "{name}" }}' for name in guests)
+    names = ", ".join(f'"{name}"' for name in guests)
+    return f"""campaign = {{ name = "truth" }}
+image = {{ debian = {{ suite = "bookworm"  init = "systemd" }} }}
+guest = {{
+{sections}
+}}
+experiment = {{
+  start = {{ probe = "startup"  guest = ({names})  warmup = 0  repeat = {repeat} }}
+}}
+"""
+
+
+def run_campaign(binaries, folder, guests, repeat, before=()):
+    """The report of a campaign; `before` is a command that runs the campaign's command."""
+    path, report = os.path.join(folder, "truth.plan"), os.path.join(folder, "report.json")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(plan(guests, repeat))
+    environment = dict(os.environ, PLIMSOLL_RUNS=os.path.join(folder, "runs"))
+    command = [*before, os.path.join(binaries, "coordctl"), "run", path, "-o", report]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if not os.path.exists(report):
+        sys.exit(f"the campaign made no report (exit code {done.returncode}):\n{done.stdout}{done.stderr}")
+    with open(report, encoding="utf-8") as f:
+        told = json.load(f)
+    if told["unavailable"]:
+        raise Skip("; ".join(sorted({u["reason"] for u in told["unavailable"]})))
+    return told
+
+
+def trials(report):
+    """Guest kind -> list of {metric: (value_ns, time_ns)} in order of time."""
+    kinds = {c["cell"]: c["guest"]["plugin"] for c in report["cells"]}
+    found = {kind: [] for kind in kinds.values()}
+    for result in report["results"]:
+        if result["outcome"] in ("valid", "suspect", "rejected"):
+            samples = {s["metric"]: (s["value"] * 1e9, s["time_ns"]) for s in result["samples"]}
+            found[kinds[result["cell"]]].append(samples)
+        else:
+            print(f"trial {result['trial']} {result['outcome']}: {result['reason']}")
+    return found
+
+
+def check_phases(kind, samples):
+    """What is wrong with a trial's phases, or None."""
+    there = [m for m in ORDER if m in samples]
+    if set(there) != PHASES[kind]:
+        return f"{kind}: has the phases {there}, wanted {sorted(PHASES[kind])}"
+    if any(samples[m][0] <= 0 for m in there):
+        return f"{kind}: a phase is not after the request: {samples}"
+    requests = [samples[m][1] - samples[m][0] for m in there]
+    if max(requests) - min(requests) > 1000:
+        return f"{kind}: stamps and durations name different requests: {samples}"
+    times = [samples[m][1] for m in there]
+    return None if times == sorted(times) else f"{kind}: phases out of order: {samples}"
+
+
+class Verdicts:
+    """Prints each comparison and remembers whether all were good."""
+
+    def __init__(self):
+        self.good = True
+
+    def fail(self, words):
+        print(f"FAILED: {words}")
+        self.good = False
+
+    def compare(self, what, pairs, floor_ns, least):
+        """`pairs` of (the probe's, the witness's) span in ns; the tolerance is the larger of
+        `floor_ns` and 2% of the median witnessed span."""
+        if len(pairs) < least:
+            self.fail(f"{what}: only {len(pairs)} paired events, wanted {least}")
+            return
+        differences = sorted(a - b for a, b in pairs)
+        span = statistics.median(b for _, b in pairs)
+        tolerance = max(floor_ns, 0.02 * span)
+        middle = statistics.median(differences)
+        print(
+            f"{what}: median difference {middle / MS:+.4f} ms of {span / MS:.3f} ms, from "
+            f"{differences[0] / MS:+.4f} to {differences[-1] / MS:+.4f}, n {len(pairs)}, "
+            f"tolerance {tolerance / MS:.3f} ms",
+            flush=True,
+        )
+        if abs(middle) > tolerance:
+            self.fail(f"{what} is outside the tolerance")
+
+    def phases(self, found):
+        for kind, list_of_samples in found.items():
+            for samples in list_of_samples:
+                wrong = check_phases(kind, samples)
+                if wrong:
+                    self.fail(wrong)
+
+
+@contextlib.contextmanager
+def load(busy):
+    """One spinning process for each core, of usual priority."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    children = [subprocess.Popen(spin) for _ in range(os.cpu_count() if busy else 0)]
+    try:
+        yield
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+# ---- Processes and containers: the kernel's tracepoints ----
+
+
+def need_perf(folder):
+    if not shutil.which("perf"):
+        raise Skip("perf is not installed")
+    data = os.path.join(folder, "try.data")
+    done = subprocess.run(trace_command(data) + ["true"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Skip("perf cannot record the kernel's tracepoints here: " + done.stderr.strip()[-300:])
+
+
+def trace_command(data):
+    return ["perf", "record", "-q", "-o", data, "-k", "CLOCK_MONOTONIC", "-a",
+            "-e", "sched:sched_process_exec",
+            "-e", "syscalls:sys_enter_mkdir",
+            "-e", "syscalls:sys_enter_write", "--filter", "count == 8", "--"]  # fmt: skip
+
+
+def read_trace(data, agent):
+    """Times of the runner's execs, and of the agent's 8-byte writes and its mkdirs (trial thread)."""
+    done = subprocess.run(
+        ["perf", "script", "-i", data, "--ns", "-F", "comm,pid,tid,time,event,trace"],
+        capture_output=True, text=True, check=True)  # fmt: skip
+    execs, calls, agents = [], [], set()
+    for line in done.stdout.splitlines():
+        event = EVENT.match(line)
+        if not event:
+            continue
+        comm, pid, tid, seconds, ns, name, fields = event.groups()
+        at_ns = int(seconds) * 10**9 + int(ns)
+        if name.endswith("sched_process_exec"):
+            file = re.search(r"filename=(\S+)", fields).group(1)
+            if file == agent:
+                agents.add(pid)
+            elif file == "/.plimsoll/runner":
+                execs.append(at_ns)
+        elif pid != tid and comm != "stamper":
+            calls.append((at_ns, pid, name.endswith("mkdir")))
+    ours = [(at_ns, is_mkdir) for at_ns, pid, is_mkdir in calls if pid in agents]
+    return execs, [at for at, m in ours if not m], [at for at, m in ours if m]
+
+
+def pair_trial(kind, samples, execs, writes, mkdirs):
+    """(request, [execs]) as witnessed, or None where more or fewer guests started than the agent's."""
+    ready_ns = samples["start"][1]
+    request_ns = ready_ns - samples["start"][0]
+    inside = [at for at in execs if request_ns - AFTER_NS < at < ready_ns + AFTER_NS]
+    if len(inside) != (2 if kind == "lxc" else 1):
+        return None
+    # A process's first work after the request is its cgroup's folders; and its exec wakes the agent,
+    # which writes again, a little before the tracepoint. Containers' folders are made elsewhere.
+    before_ns = inside[0]
+    if kind == "process":
+        before_ns = max((at for at in mkdirs if at < before_ns), default=0)
+    earlier = [at for at in writes if at < before_ns]
+    return (earlier[-1], inside) if earlier else None
+
+
+def judge_traced(kind, list_of_samples, trace, busy, verdicts):
+    floor_ns = {"process": 0.5 if busy else 0.1, "lxc-app": 0.5, "lxc": 5}[kind] * MS
+    spans = {metric: [] for metric in PHASES[kind] & {"init", "start"}}
+    requests, missed = [], 0
+    for samples in list_of_samples:
+        witnessed = pair_trial(kind, samples, *trace)
+        if not witnessed:
+            missed += 1
+            continue
+        request_ns, execs = witnessed
+        requests.append((samples["start"][0] + request_ns, samples["start"][1]))
+        spans["start"].append((samples["start"][0], execs[-1] - request_ns))
+        if "init" in spans:
+            spans["init"].append((samples["init"][0], execs[0] - request_ns))
+    words = f"{kind}, {'every core busy' if busy else 'idle'}"
+    if missed:
+        print(f"{words}: {missed} trials without a clear witness")
+    for metric, pairs in sorted(spans.items()):
+        verdicts.compare(f"{words}: {metric}", pairs, floor_ns, LEAST_PAIRS)
+    if requests:
+        late = statistics.median(a - b for a, b in requests)
+        print(f"{words}: the request's witness came {late / MS:.4f} ms after its stamp")
+
+
+def containers(options, folder, verdicts):
+    need_perf(folder)
+    kinds = ["process", "lxc-app", "lxc"]
+    data = os.path.join(folder, "perf.data")
+    with load(options.busy):
+        report = run_campaign(options.bin, folder, kinds, 24, trace_command(data))
+    trace = read_trace(data, os.path.join(options.bin, "plimsoll-agent"))
+    found = trials(report)
+    verdicts.phases(found)
+    for kind in kinds:
+        judge_traced(kind, found[kind], trace, options.busy, verdicts)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True, help="folder of the built programs")
+    parser.add_argument("--busy", action="store_true", help="with a spinning process on every core")
+    options = parser.parse_args()
+    verdicts = Verdicts()
+    try:
+        if os.geteuid() != 0:
+            raise Skip("not root")
+        with tempfile.TemporaryDirectory(prefix="plimsoll-truth-") as folder:
+            containers(options, folder, verdicts)
+    except Skip as why:
+        print(f"skipped: {why}")
+        return SKIPPED
+    return 0 if verdicts.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
