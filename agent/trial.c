@@ -220,8 +220,8 @@ static int remove_guest(struct trial *t, struct err *e)
  */
 static bool is_definition(const char *name)
 {
-    return strcmp(name, "domain.xml") == 0 || strcmp(name, "lxc.conf") == 0 ||
-           strcmp(name, "command") == 0;
+    const char *ending = strrchr(name, '.');
+    return ending && (strcmp(ending, ".conf") == 0 || strcmp(ending, ".xml") == 0);
 }
 
 static void give_texts(struct trial *t, bool all, Plimsoll__Result *to)

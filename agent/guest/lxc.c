@@ -9,8 +9,8 @@
 
 #include <stdlib.h>
 
-/* What would reach through to the host is taken away: clock, modules, raw devices; and of its
- * devices only those that every system has are left. */
+/* What would reach through to the host is taken away: clock, modules, raw input and output. Its
+ * /dev holds what every system has, but nothing forbids root inside to make another node. */
 static const struct lxc_item items[] = {
     {"lxc.autodev", "1"},
     {"lxc.mount.auto", "proc:mixed sys:mixed"},
