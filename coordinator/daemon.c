@@ -56,6 +56,13 @@ const struct key_row daemon_keys[] = {
      .most = INT64_C(3600) * 1000000000,
      .fallback = "10s",
      .help = "How long a new campaign waits for allowed agents that are not connected"},
+    {.name = "gone",
+     .type = KEY_DURATION,
+     .least = INT64_C(3) * 1000000000,
+     .most = INT64_C(3600) * 1000000000,
+     .fallback = "45s",
+     .help = "After how much silence a host is gone and its trial is given out again; agents beat "
+             "nine times as often"},
     {.name = "patience",
      .type = KEY_DURATION,
      .least = INT64_C(1000000000),
@@ -150,6 +157,7 @@ static int start_parts(struct daemon *d, struct err *e)
                                    .store_path = store_path,
                                    .store = d->store,
                                    .grace_ns = conf_integer(d->conf, "grace", 0),
+                                   .gone_ns = conf_integer(d->conf, "gone", 0),
                                    .patience_ns = conf_integer(d->conf, "patience", 0)};
     if (fleet_start(&fleet, &events, d, &d->fleet, e) < 0)
         return -1;

@@ -23,7 +23,7 @@ enum {
     LINGER_MS = 500,
 };
 
-#define BEAT_NS (5 * NS_PER_S)
+#define USUAL_BEAT_NS (5 * NS_PER_S)
 
 /* An over one stays until its connection is gone, to swallow what is still queued. */
 enum session_state { SESSION_JOINING, SESSION_LIVE, SESSION_OVER };
@@ -46,6 +46,7 @@ struct server {
     struct zap *zap;
     struct zap_listener listener;
     enum key_role role;
+    int64_t beat_ns;
     struct server_events events;
     void *arg;
     char endpoint[256];
@@ -134,7 +135,7 @@ static int send_welcome(struct session *session, struct err *e)
     Plimsoll__Welcome welcome = PLIMSOLL__WELCOME__INIT;
     Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
     welcome.software = "plimsoll " PLIMSOLL_VERSION;
-    welcome.beat_ns = BEAT_NS;
+    welcome.beat_ns = (uint64_t)session->server->beat_ns;
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_WELCOME;
     m.welcome = &welcome;
     session->state = SESSION_LIVE;
@@ -201,7 +202,8 @@ static const char *objection(struct server *s, const Plimsoll__Hello *hello, con
                              const char *name)
 {
     if (strcmp(hello->name, name) != 0)
-        return "the name in the hello is not the name that this key was allowed under";
+        return "its key was allowed under another name than it says: mend `name` in its "
+               "configuration";
     if (hello->oldest_version > FRAME_VERSION)
         return "this coordinator is too old for the peer's version of the protocol";
     unsigned live = 0;
@@ -470,6 +472,11 @@ void server_stop(struct server **server)
     uv_close((uv_handle_t *)&s->timer, on_closed);
 }
 
+void server_set_beat(struct server *s, int64_t beat_ns)
+{
+    s->beat_ns = beat_ns;
+}
+
 const char *server_endpoint(const struct server *s)
 {
     return s->endpoint;
@@ -501,6 +508,7 @@ int server_start(uv_loop_t *loop, void *zmq_context, struct zap *zap, enum key_r
         return err_system(e, ENOMEM, "cannot start a server");
     s->zap = zap;
     s->role = role;
+    s->beat_ns = USUAL_BEAT_NS;
     s->events = *events;
     s->arg = arg;
     s->listener = (struct zap_listener){.changed = on_keys, .arg = s};

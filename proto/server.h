@@ -40,6 +40,8 @@ int server_start(uv_loop_t *loop, void *zmq_context, struct zap *zap, enum key_r
                  const struct key_pair *own, const char *endpoint,
                  const struct server_events *events, void *arg, struct server **ret, struct err *e);
 const char *server_endpoint(const struct server *s);
+/* How often those that are welcomed from now on are asked to beat; 5 s where it is not said. */
+void server_set_beat(struct server *s, int64_t beat_ns);
 /* Cuts all connections. */
 void server_stop(struct server **s);
 

@@ -168,7 +168,8 @@ const struct key_row catalog_hosts_keys[] = {
      .type = KEY_CHOICE,
      .choices = uses,
      .fallback = "all",
-     .help = "all: every host runs every cell; any: cells spread over identical hosts"},
+     .help = "all: every host runs every cell; any: cells spread over identical hosts, each whole "
+             "on one of them"},
     {0},
 };
 

@@ -55,7 +55,7 @@ int client_answer_campaigns(struct client *c, uint32_t request, Plimsoll__Campai
     return client_answer(c, &m, request);
 }
 
-/* ---- Requests that need no worker ---- */
+/* ---- Requests that need no worker thread ---- */
 
 /* Fingerprints of a large fleet would not fit into one answer. */
 enum { MOST_HOSTS_WITH_FINGERPRINTS = 128 };
@@ -80,19 +80,32 @@ static void request_hosts(struct client *c, uint32_t request)
     plimsoll__hosts__free_unpacked(m.hosts, NULL);
 }
 
-static void request_cancel(struct client *c, uint32_t request, const Plimsoll__CancelCampaign *ask)
+static void on_cancelled(void *arg, const struct err *e)
 {
-    cleanup_err struct err e = ERR_INIT;
-    if (fleet_cancel(c->all->settings.fleet, ask->campaign, &e) < 0) {
-        client_fail_with(c, request, &e);
-        return;
-    }
-    log_info("campaign %s is cancelled by %s", ask->campaign, session_name(c->session));
+    struct job *job = arg;
     Plimsoll__Done done = PLIMSOLL__DONE__INIT;
     Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_DONE;
     m.done = &done;
-    client_answer(c, &m, request);
+    if (e)
+        client_fail_with(job->client, job->request, e);
+    else
+        client_answer(job->client, &m, job->request);
+    job_free(job);
+}
+
+static void request_cancel(struct client *c, uint32_t request, const Plimsoll__CancelCampaign *ask)
+{
+    cleanup_err struct err e = ERR_INIT;
+    struct job *job = job_new(c, request);
+    if (!job)
+        return;
+    if (fleet_cancel(c->all->settings.fleet, ask->campaign, on_cancelled, job, &e) < 0) {
+        client_fail_with(c, request, &e);
+        job_free(job);
+        return;
+    }
+    log_info("campaign %s is cancelled by %s", ask->campaign, session_name(c->session));
 }
 
 /* ---- Sessions ---- */

@@ -120,24 +120,46 @@ void campaign_end(struct campaign *c, const char *state)
     store_set_state(c->fleet->settings.store, c->id, state, c->note, on_ended, ending);
 }
 
-void campaign_cancel(struct campaign *c)
+/* A cancel on its way to the store. */
+struct cancelling {
+    struct fleet *fleet;
+    char *id;
+    store_done *done;
+    void *arg;
+};
+
+static void on_cancel_stored(void *arg, const struct err *e)
 {
-    switch (c->phase) {
-    case CAMPAIGN_QUEUED:
-    case CAMPAIGN_PREPARING:
-        campaign_end(c, "cancelled");
-        break;
-    case CAMPAIGN_DRAWN:
-    case CAMPAIGN_RUNNING:
-        c->phase = CAMPAIGN_CANCELLING;
-        store_state(c, "cancelling");
+    struct cancelling *x = arg;
+    struct campaign *c = fleet_find(x->fleet, x->id);
+    if (e)
+        fleet_failed(x->fleet, e);
+    else if (c && c->phase == CAMPAIGN_CANCELLING)
         work_cancel(c);
-        break;
-    case CAMPAIGN_CANCELLING:
-    case CAMPAIGN_ENDING:
-        return;
-    }
+    if (x->done)
+        x->done(x->arg, e);
+    free(x->id);
+    free(x);
+}
+
+void campaign_cancel(struct campaign *c, store_done *done, void *arg)
+{
+    struct cancelling *x = memory_need(calloc(1, sizeof *x));
+    *x = (struct cancelling){c->fleet, memory_text(c->id), done, arg};
+    /* One that is ending as cancelled is only waited for. */
+    store_set_state(c->fleet->settings.store, c->id,
+                    c->phase == CAMPAIGN_ENDING ? c->end_state : "cancelling", c->note,
+                    on_cancel_stored, x);
+    if (c->phase == CAMPAIGN_QUEUED || c->phase == CAMPAIGN_PREPARING)
+        campaign_end(c, "cancelled");
+    else if (c->phase == CAMPAIGN_DRAWN || c->phase == CAMPAIGN_RUNNING)
+        c->phase = CAMPAIGN_CANCELLING;
     fleet_changed(c->fleet, c);
+}
+
+bool campaign_can_be_cancelled(const struct campaign *c)
+{
+    return c->phase != CAMPAIGN_ENDING || strcmp(c->end_state, "cancelled") == 0;
 }
 
 void campaign_begin(struct campaign *c)

@@ -147,7 +147,7 @@ static Plimsoll__Host *describe_host(const struct fleet *f, const struct fleet_h
     Plimsoll__Host *to = memory_need(malloc(sizeof *to));
     plimsoll__host__init(to);
     to->name = memory_text(h->name);
-    to->state = memory_text(roster_state(h, now_ns));
+    to->state = memory_text(roster_state(h, now_ns, f->settings.gone_ns));
     to->group = memory_text(h->identity);
     to->software = memory_text(h->software);
     to->last_seen_ns = now_ns - h->heard_ns;

@@ -213,12 +213,12 @@ bool fleet_has(const struct fleet *f, const char *id)
     return find_campaign(f, id) != NULL;
 }
 
-int fleet_cancel(struct fleet *f, const char *id, struct err *e)
+int fleet_cancel(struct fleet *f, const char *id, store_done *done, void *arg, struct err *e)
 {
     struct campaign *c = find_campaign(f, id);
-    if (!c)
+    if (!c || !campaign_can_be_cancelled(c))
         return err_set(e, ERR_NOT_FOUND, "no campaign %s is running or waiting", id);
-    campaign_cancel(c);
+    campaign_cancel(c, done, arg);
     fleet_advance(f);
     return 0;
 }
@@ -293,8 +293,6 @@ int fleet_start(const struct fleet_settings *settings, const struct fleet_events
         .joined = on_joined, .message = on_message, .left = on_left, .refused = on_refused};
     struct fleet *f = memory_need(calloc(1, sizeof *f));
     f->settings = *settings;
-    if (f->settings.gone_ns == 0)
-        f->settings.gone_ns = HOST_GONE_NS;
     f->keys_folder = memory_text(settings->keys_folder);
     f->store_path = memory_text(settings->store_path);
     f->events = *events;
@@ -307,6 +305,7 @@ int fleet_start(const struct fleet_settings *settings, const struct fleet_events
         fleet_free(&f);
         return -1;
     }
+    server_set_beat(f->server, f->settings.gone_ns / HOST_BEATS);
     *ret = f;
     return 0;
 }

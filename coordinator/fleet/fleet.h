@@ -38,7 +38,7 @@ struct fleet_settings {
     struct store *store;
     int64_t
         grace_ns; /* how long a campaign waits at first for allowed agents that are not connected */
-    int64_t gone_ns;     /* a host that was not heard for so long is gone; 0: 45 s */
+    int64_t gone_ns;     /* a host that was not heard for so long is gone */
     int64_t patience_ns; /* how long a campaign waits for hosts that are gone, when nothing else is
                             left to do */
 };
@@ -63,8 +63,9 @@ void fleet_take_up(struct fleet *f, struct campaign **c);
 void fleet_drop(struct campaign **c);
 /* True where the campaign is queued or running. */
 bool fleet_has(const struct fleet *f, const char *id);
-/* ERR_NOT_FOUND where it is neither. */
-int fleet_cancel(struct fleet *f, const char *id, struct err *e);
+/* `done` (NULL: nobody waits) once the store has it, so that no kill of the coordinator brings the
+ * campaign back. ERR_NOT_FOUND where it is neither queued nor running: `done` is not called then. */
+int fleet_cancel(struct fleet *f, const char *id, store_done *done, void *arg, struct err *e);
 
 /* NULL where the campaign is neither queued nor running: ask the store. Free with free_unpacked. */
 Plimsoll__Campaign *fleet_describe(const struct fleet *f, const char *id);

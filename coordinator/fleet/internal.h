@@ -87,7 +87,10 @@ void campaign_note(struct campaign *c, const char *format, ...)
 const char *campaign_state(const struct campaign *c);
 /* Stores the last state; the campaign leaves the queue when that is committed. */
 void campaign_end(struct campaign *c, const char *state);
-void campaign_cancel(struct campaign *c);
+/* Hosts are told once the store has it; then `done`, which may be NULL. */
+void campaign_cancel(struct campaign *c, store_done *done, void *arg);
+/* Not where it is ending otherwise. */
+bool campaign_can_be_cancelled(const struct campaign *c);
 /* One whose preparation has not begun begins it. */
 void campaign_begin(struct campaign *c);
 

@@ -103,12 +103,12 @@ void roster_greet(struct fleet_host *h, struct session *s, const Plimsoll__Hello
     roster_identity(h->fingerprint, h->identity);
 }
 
-const char *roster_state(const struct fleet_host *h, int64_t now_ns)
+const char *roster_state(const struct fleet_host *h, int64_t now_ns, int64_t gone_ns)
 {
     int64_t unheard_ns = now_ns - h->heard_ns;
-    if (h->gone || unheard_ns >= HOST_GONE_NS)
+    if (h->gone || unheard_ns >= gone_ns)
         return "gone";
-    return h->session && unheard_ns < HOST_SILENT_NS ? "connected" : "silent";
+    return h->session && unheard_ns < gone_ns / HOST_SILENT_PART ? "connected" : "silent";
 }
 
 static int compare_facts(const void *a, const void *b)

@@ -13,9 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* An agent beats every 5 s (the server's welcome says so). */
-#define HOST_SILENT_NS (15 * NS_PER_S)
-#define HOST_GONE_NS   (45 * NS_PER_S)
+/* Of the time after which a host is gone: it is called silent after a third, and beats nine times
+ * in it. */
+enum { HOST_SILENT_PART = 3, HOST_BEATS = 9 };
 /* Beats in a row that deny the attempt the host holds, and it is lost: the assignment never got
  * there. */
 enum { HOST_MOST_IDLE_BEATS = 3 };
@@ -58,8 +58,8 @@ struct fleet_host *roster_add(struct roster *r, const char *name);
 /* What a hello says of its host. */
 void roster_greet(struct fleet_host *h, struct session *s, const Plimsoll__Hello *hello);
 
-/* "connected", "silent" or "gone". */
-const char *roster_state(const struct fleet_host *h, int64_t now_ns);
+/* "connected", "silent" or "gone", which it is after `gone_ns` of silence. */
+const char *roster_state(const struct fleet_host *h, int64_t now_ns, int64_t gone_ns);
 
 /* SHA-256 over the facts of tier "must match", in order of their keys. */
 void roster_identity(const Plimsoll__Fingerprint *f, char ret_text[DIGEST_TEXT_BYTES]);

@@ -6,6 +6,7 @@
 #include "tests/cmocka_with_needs.h"
 #include "tests/unit/fleet_scene.h"
 
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,6 +237,43 @@ static void a_cancelled_campaign_is_told_as_such_and_its_hosts_are_listed(void *
     assert_string_equal(answer->hosts->hosts[0]->fingerprint->facts[0]->value, "486");
 }
 
+/* Keeps the store's next commit waiting. */
+static sqlite3 *hold_store(void)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(scene.store_path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 10000);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    return db;
+}
+
+static void a_cancel_is_answered_once_the_store_has_it(void **state)
+{
+    (void)state;
+    a.hold = true;
+    agent_join(&a);
+    cleanup_free char *id = submit_good();
+    scene_until(&scene, a.holds);
+    sqlite3 *holder = hold_store();
+    Plimsoll__CancelCampaign ask = PLIMSOLL__CANCEL_CAMPAIGN__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    ask.campaign = id;
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_CANCEL_CAMPAIGN;
+    m.cancel_campaign = &ask;
+    m.request = 77;
+    assert_int_equal(peer_send(desk.peer, &m, NULL), 0);
+    /* Requests are taken in order, so the cancel was heard before this was answered. */
+    assert_string_equal(status(id)->note, "cancelling");
+    unsigned answers = desk.answers;
+    assert_int_equal(a.cancels, 0);
+    assert_true(scene_is(&scene, id, "running"));
+    sqlite3_close(holder);
+    scene_until(&scene, desk.answers > answers);
+    assert_int_equal(desk.answer->kind_case, PLIMSOLL__ENVELOPE__KIND_DONE);
+    assert_false(scene_is(&scene, id, "running"));
+    wait_end(id, "cancelled");
+}
+
 #define WITH_SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -248,6 +286,7 @@ int main(void)
         WITH_SCENE(a_report_is_pulled_to_its_end),
         WITH_SCENE(a_resumed_campaign_runs_only_what_it_lacks),
         WITH_SCENE(a_cancelled_campaign_is_told_as_such_and_its_hosts_are_listed),
+        WITH_SCENE(a_cancel_is_answered_once_the_store_has_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -279,11 +279,11 @@ static void a_cancelled_campaign_ends_once_what_runs_has_ended(void **state)
     agent_join(&a);
     scene_submit(&scene, "one", 5, false);
     scene_until(&scene, a.holds);
-    assert_int_equal(fleet_cancel(scene.fleet, "one", NULL), 0);
+    assert_int_equal(fleet_cancel(scene.fleet, "one", NULL, NULL, NULL), 0);
     scene_until(&scene, scene_is(&scene, "one", "cancelled") && !fleet_has(scene.fleet, "one"));
     assert_int_equal(a.cancels, 1);
     assert_false(a.holds);
-    assert_int_equal(fleet_cancel(scene.fleet, "one", NULL), -1);
+    assert_int_equal(fleet_cancel(scene.fleet, "one", NULL, NULL, NULL), -1);
 }
 
 static void a_cancel_outlives_the_coordinator(void **state)
@@ -294,7 +294,7 @@ static void a_cancel_outlives_the_coordinator(void **state)
     scene_submit(&scene, "one", 5, false);
     scene_until(&scene, a.holds);
     agent_leave(&a);
-    assert_int_equal(fleet_cancel(scene.fleet, "one", NULL), 0);
+    assert_int_equal(fleet_cancel(scene.fleet, "one", NULL, NULL, NULL), 0);
     start_again();
     assert_true(scene_is(&scene, "one", "cancelling"));
     a.claim = true;
