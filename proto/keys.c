@@ -120,6 +120,9 @@ static int load(const char *path, struct key_pair *ret, struct err *e)
 int key_pair_load(const char *path, struct key_pair *ret, struct err *e)
 {
     struct stat st;
+    if (stat(path, &st) < 0 && errno == ENOENT)
+        return err_set(e, ERR_NOT_FOUND, "there is no key %s; `coordctl keys make %s` makes one",
+                       path, path);
     if (stat(path, &st) < 0)
         return err_system(e, errno, "cannot open the key %s", path);
     if (S_ISREG(st.st_mode) && (st.st_mode & 077))

@@ -28,7 +28,7 @@ struct key_pair {
 };
 
 int key_pair_make(struct key_pair *ret, struct err *e);
-/* Refuses a file that others may read. */
+/* Refuses a file that others may read. ERR_NOT_FOUND where there is none. */
 int key_pair_load(const char *path, struct key_pair *ret, struct err *e);
 /* Never overwrites. */
 int key_pair_save(const char *path, const struct key_pair *pair, struct err *e);

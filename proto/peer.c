@@ -167,6 +167,15 @@ static void on_end(struct peer *p, bool refused, const char *why)
         lose(p, refused, why);
 }
 
+static void on_unknown_key(struct peer *p)
+{
+    cleanup_free char *why =
+        fs_path("it does not allow the key %s at this port; `coordctl keys allow`, on its machine, "
+                "would allow it",
+                p->own.public_z85);
+    on_end(p, true, why);
+}
+
 static void on_event(struct peer *p, const struct socket_event *event)
 {
     cleanup_err struct err e = ERR_INIT;
@@ -176,7 +185,7 @@ static void on_event(struct peer *p, const struct socket_event *event)
             lose(p, false, err_text(&e));
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-        on_end(p, true, "the coordinator does not allow this key here");
+        on_unknown_key(p);
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
         on_end(p, false, "the handshake failed: what answers is not a Plimsoll coordinator");

@@ -132,10 +132,13 @@ int campaign_read_store(const char *store, unsigned most, campaign_call *call, v
     return result;
 }
 
-bool campaign_is_local(const struct client_options *o, const char *id, char **ret_store,
+bool campaign_is_local(struct client_options *o, const char *id, char **ret_store,
                        char **ret_campaign)
 {
-    return !o->endpoint && place_store(id, ret_store, ret_campaign, NULL) == 0;
+    if (o->endpoint)
+        return false;
+    o->sought = id;
+    return place_store(id, ret_store, ret_campaign, NULL) == 0;
 }
 
 /* ---- From a coordinator ---- */

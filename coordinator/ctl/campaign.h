@@ -23,8 +23,9 @@ int campaign_read_store(const char *store, unsigned most, campaign_call *call, v
                         struct err *e);
 
 /* Whether a campaign is to be looked for in this host's runs: the id is known there and no
- * coordinator was named. *ret_store and *ret_campaign are the caller's to free then. */
-bool campaign_is_local(const struct client_options *o, const char *id, char **ret_store,
+ * coordinator was named. *ret_store and *ret_campaign are the caller's to free then. Otherwise the
+ * options say that it was looked for. */
+bool campaign_is_local(struct client_options *o, const char *id, char **ret_store,
                        char **ret_campaign);
 
 /* The command line of a verb that takes an id and says where the coordinator is. -1 after a

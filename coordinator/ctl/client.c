@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "coordinator/ctl/place.h"
 #include "proto/keys.h"
 #include "proto/peer.h"
 
@@ -319,16 +320,26 @@ int client_exit_code(const struct client *c, const struct err *e)
     return e->code == ERR_INPUT || e->code == ERR_NOT_FOUND ? EXIT_USAGE : EXIT_NO_COORDINATOR;
 }
 
+static void tell_not_local(const struct client_session *s)
+{
+    cleanup_free char *store = NULL;
+    cleanup_free char *campaign = NULL;
+    cleanup_err struct err e = ERR_INIT;
+    if (s->sought && place_store(s->sought, &store, &campaign, &e) < 0)
+        fprintf(stderr, "coordctl %s: %s\n", s->verb->name, err_text(&e));
+}
+
 int client_session_fail(const struct client_session *s, const struct err *e)
 {
     fprintf(stderr, "coordctl %s: %s\n", s->verb->name, err_text(e));
+    tell_not_local(s);
     return client_exit_code(s->client, e);
 }
 
 int client_session_open(struct client_session *s, const struct verb *v,
                         const struct client_options *options)
 {
-    *s = (struct client_session){.verb = v};
+    *s = (struct client_session){.verb = v, .sought = options->sought};
     struct client_target target = {0};
     cleanup_err struct err e = ERR_INIT;
     int code = EXIT_GOOD;

@@ -25,6 +25,7 @@ void client_target_clear(struct client_target *t);
 /* What the command line says; a verb that connects has these rows among its own. */
 struct client_options {
     const char *endpoint, *server_key, *key, *name;
+    const char *sought; /* a campaign that no run of this host has; NULL: none was looked for */
 };
 #define CLIENT_OPTION_ROWS(o)                                                                      \
     {.name = "coordinator", .text = &(o).endpoint},                                                \
@@ -85,11 +86,13 @@ struct client_session {
     uv_loop_t loop;
     struct client *client;
     const struct verb *verb;
+    const char *sought; /* as in the options */
 };
 int client_session_open(struct client_session *s, const struct verb *v,
                         const struct client_options *options);
 void client_session_close(struct client_session *s);
-/* Tells the error on standard error; returns what to exit with. */
+/* Tells the error on standard error, and that this host's runs were looked at too; returns what to
+ * exit with. */
 int client_session_fail(const struct client_session *s, const struct err *e);
 
 #endif

@@ -78,15 +78,16 @@ static char *name_of_key(const char *path)
 
 static int check_target(const struct client_target *t, const char *path, struct err *e)
 {
-    static const char text[] = "%s is neither on the command line (%s) nor in %s (%s)";
+    static const char text[] = "%s is neither on the command line (%s) nor in %s (%s)%s";
     if (!t->endpoint)
         return err_set(e, ERR_INPUT, text, "the coordinator's address", "--coordinator", path,
-                       "coordinator");
+                       "coordinator", "");
     if (!t->server_key)
         return err_set(e, ERR_INPUT, text, "the coordinator's public key", "--server-key", path,
-                       "coordinator_key");
+                       "coordinator_key", "");
     if (!t->key)
-        return err_set(e, ERR_INPUT, text, "our own key pair", "--key", path, "key");
+        return err_set(e, ERR_INPUT, text, "our own key pair", "--key", path, "key",
+                       "; `coordctl keys make FILE` makes one");
     return 0;
 }
 
