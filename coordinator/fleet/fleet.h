@@ -64,7 +64,8 @@ void fleet_drop(struct campaign **c);
 /* True where the campaign is queued or running. */
 bool fleet_has(const struct fleet *f, const char *id);
 /* `done` (NULL: nobody waits) once the store has it, so that no kill of the coordinator brings the
- * campaign back. ERR_NOT_FOUND where it is neither queued nor running: `done` is not called then. */
+ * campaign back. ERR_NOT_FOUND where it is neither queued nor running: `done` is not called then.
+ */
 int fleet_cancel(struct fleet *f, const char *id, store_done *done, void *arg, struct err *e);
 
 /* NULL where the campaign is neither queued nor running: ask the store. Free with free_unpacked. */
