@@ -7,8 +7,6 @@ instruction of the runner is witnessed by its exec, the request by the agent's n
 channel's waiter right after the stamp). Exit code 77: cannot run here, with the reason.
 """
 import argparse
-import contextlib
-import json
 import os
 import re
 import shutil
@@ -17,22 +15,11 @@ import subprocess
 import sys
 import tempfile
 
-SKIPPED = 77
-MS = 1_000_000
-LEAST_PAIRS = 20
-ORDER = ("created", "started", "kernel", "init", "start")
-PHASES = {
-    "process": {"started", "start"},
-    "lxc-app": {"start"},
-    "lxc": {"init", "start"},
-}
+from common import LEAST_PAIRS, MS, PHASES, SKIPPED, Campaign, Skip, Verdicts, load, own_mounts, trials
+
 EVENT = re.compile(r"^\s*(.*?)\s+(\d+)/(\d+)\s+(\d+)\.(\d{9}):\s+(\S+):\s+(.*)$")
 # Longer than the probe may ever be late, shorter than the time to the next guest.
 AFTER_NS = 10 * MS
-
-
-class Skip(Exception):
-    pass
 
 
 def plan(guests, repeat):
@@ -50,97 +37,7 @@ experiment = {{
 
 
 def run_campaign(binaries, folder, guests, repeat, before=()):
-    """The report of a campaign; `before` is a command that runs the campaign's command."""
-    path, report = os.path.join(folder, "truth.plan"), os.path.join(folder, "report.json")
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(plan(guests, repeat))
-    environment = dict(os.environ, PLIMSOLL_RUNS=os.path.join(folder, "runs"))
-    command = [*before, os.path.join(binaries, "coordctl"), "run", path, "-o", report]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if not os.path.exists(report):
-        sys.exit(f"the campaign made no report (exit code {done.returncode}):\n{done.stdout}{done.stderr}")
-    with open(report, encoding="utf-8") as f:
-        told = json.load(f)
-    if told["unavailable"]:
-        raise Skip("; ".join(sorted({u["reason"] for u in told["unavailable"]})))
-    return told
-
-
-def trials(report):
-    """Guest kind -> list of {metric: (value_ns, time_ns)} in order of time."""
-    kinds = {c["cell"]: c["guest"]["plugin"] for c in report["cells"]}
-    found = {kind: [] for kind in kinds.values()}
-    for result in report["results"]:
-        if result["outcome"] in ("valid", "suspect", "rejected"):
-            samples = {s["metric"]: (s["value"] * 1e9, s["time_ns"]) for s in result["samples"]}
-            found[kinds[result["cell"]]].append(samples)
-        else:
-            print(f"trial {result['trial']} {result['outcome']}: {result['reason']}")
-    return found
-
-
-def check_phases(kind, samples):
-    """What is wrong with a trial's phases, or None."""
-    there = [m for m in ORDER if m in samples]
-    if set(there) != PHASES[kind]:
-        return f"{kind}: has the phases {there}, wanted {sorted(PHASES[kind])}"
-    if any(samples[m][0] <= 0 for m in there):
-        return f"{kind}: a phase is not after the request: {samples}"
-    requests = [samples[m][1] - samples[m][0] for m in there]
-    if max(requests) - min(requests) > 1000:
-        return f"{kind}: stamps and durations name different requests: {samples}"
-    times = [samples[m][1] for m in there]
-    return None if times == sorted(times) else f"{kind}: phases out of order: {samples}"
-
-
-class Verdicts:
-    """Prints each comparison and remembers whether all were good."""
-
-    def __init__(self):
-        self.good = True
-
-    def fail(self, words):
-        print(f"FAILED: {words}")
-        self.good = False
-
-    def compare(self, what, pairs, floor_ns, least):
-        """`pairs` of (the probe's, the witness's) span in ns; the tolerance is the larger of
-        `floor_ns` and 2% of the median witnessed span."""
-        if len(pairs) < least:
-            self.fail(f"{what}: only {len(pairs)} paired events, wanted {least}")
-            return
-        differences = sorted(a - b for a, b in pairs)
-        span = statistics.median(b for _, b in pairs)
-        tolerance = max(floor_ns, 0.02 * span)
-        middle = statistics.median(differences)
-        print(
-            f"{what}: median difference {middle / MS:+.4f} ms of {span / MS:.3f} ms, from "
-            f"{differences[0] / MS:+.4f} to {differences[-1] / MS:+.4f}, n {len(pairs)}, "
-            f"tolerance {tolerance / MS:.3f} ms",
-            flush=True,
-        )
-        if abs(middle) > tolerance:
-            self.fail(f"{what} is outside the tolerance")
-
-    def phases(self, found):
-        for kind, list_of_samples in found.items():
-            for samples in list_of_samples:
-                wrong = check_phases(kind, samples)
-                if wrong:
-                    self.fail(wrong)
-
-
-@contextlib.contextmanager
-def load(busy):
-    """One spinning process for each core, of usual priority."""
-    spin = [sys.executable, "-c", "while True: pass"]
-    children = [subprocess.Popen(spin) for _ in range(os.cpu_count() if busy else 0)]
-    try:
-        yield
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
+    return Campaign(binaries, folder, plan(guests, repeat), before).report()
 
 
 # ---- Processes and containers: the kernel's tracepoints ----
@@ -248,6 +145,7 @@ def main():
     try:
         if os.geteuid() != 0:
             raise Skip("not root")
+        own_mounts()
         with tempfile.TemporaryDirectory(prefix="plimsoll-truth-") as folder:
             containers(options, folder, verdicts)
     except Skip as why:
