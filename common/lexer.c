@@ -50,6 +50,13 @@ size_t utf8_length(const char *at, const char *end)
     return n;
 }
 
+bool utf8_is_control(const char *at)
+{
+    unsigned char c = (unsigned char)at[0];
+    unsigned char next = c == 0xC2 ? (unsigned char)at[1] : 0;
+    return c < 0x20 || c == 0x7F || (next >= 0x80 && next < 0xA0);
+}
+
 /* Steps over one character of a comment, string or gap; counts lines; refuses what is no text. */
 static bool step(struct lexer *l)
 {

@@ -4,6 +4,7 @@
 #ifndef COMMON_LEXER_H
 #define COMMON_LEXER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum token_kind {
@@ -38,5 +39,9 @@ struct token lexer_next(struct lexer *l);
 
 /* Bytes of the UTF-8 character at `at`, which is before `end`; 0 where it is none. */
 size_t utf8_length(const char *at, const char *end);
+
+/* Whether the character there steers a terminal: C0, DEL, or C1 (U+0080 to U+009F), which a
+ * terminal obeys as it does ESC. Reads no byte behind a NUL. */
+bool utf8_is_control(const char *at);
 
 #endif

@@ -133,7 +133,7 @@ static bool is_plain(const char *text)
     const char *end = text + strlen(text);
     for (size_t n; text < end; text += n) {
         n = utf8_length(text, end);
-        if (n == 0 || (unsigned char)*text < 0x20 || *text == 0x7F)
+        if (n == 0 || utf8_is_control(text))
             return false;
     }
     return true;
@@ -163,7 +163,7 @@ void text_make_plain(char *text)
     const char *end = text + strlen(text);
     for (size_t n; text < end; text += n) {
         n = utf8_length(text, end);
-        if (n > 0 && ((unsigned char)*text >= 0x20 || *text == '\n') && *text != 0x7F)
+        if (n > 0 && (!utf8_is_control(text) || *text == '\n'))
             continue;
         *text = '?';
         n = 1;

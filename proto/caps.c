@@ -203,8 +203,9 @@ static int check_characters(const struct walk *w, const ProtobufCFieldDescriptor
 {
     const uint8_t *end = bytes + length;
     for (const uint8_t *at = bytes; at < end;) {
-        bool good = control_allowed(alphabet, *at);
         size_t step = alphabet == TEXT ? 1 : utf8_sequence(at, end);
+        /* A terminal obeys U+0080 to U+009F too: U+009B begins what ESC [ does. */
+        bool good = control_allowed(alphabet, *at) && !(step == 2 && at[0] == 0xc2 && at[1] < 0xa0);
         if (good && step > 0) {
             at += step;
             continue;

@@ -2,6 +2,7 @@
 #include "coordinator/ctl/progress.h"
 
 #include "common/clock.h"
+#include "common/lexer.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -103,8 +104,8 @@ static void show_plainly(struct progress *p, const char *line, const char *state
  * with what is no printable character. */
 static void make_printable(char *line)
 {
-    for (unsigned char *s = (unsigned char *)line; *s; s++)
-        if (*s < 0x20 || *s == 0x7f)
+    for (char *s = line; *s; s++)
+        if (utf8_is_control(s))
             *s = '?';
 }
 

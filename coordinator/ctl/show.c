@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* coordctl show: one trial with all its attempts, samples, definitions and logs. */
 #include "common/cleanup.h"
+#include "common/lexer.h"
 #include "common/units.h"
 #include "coordinator/ctl/campaign.h"
 #include "coordinator/plan/plan.h"
@@ -42,14 +43,13 @@ static void print_text(const Plimsoll__Text *text)
 {
     printf("\n  ---- %s ----\n", text->name);
     bool line_start = true;
-    for (const unsigned char *s = (const unsigned char *)text->text; *s; s++) {
+    for (const char *s = text->text; *s; s++) {
         if (*s == '\r')
             continue;
         if (line_start)
             fputs("  | ", stdout);
         line_start = *s == '\n';
-        bool hidden = (*s < 0x20 && *s != '\n' && *s != '\t') || *s == 0x7f;
-        putchar(hidden ? '?' : *s);
+        putchar(utf8_is_control(s) && *s != '\n' && *s != '\t' ? '?' : *s);
     }
     if (!line_start)
         putchar('\n');

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "coordinator/report/table.h"
 
+#include "common/lexer.h"
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -22,13 +24,11 @@ struct table *table_new(const char *columns)
     return t;
 }
 
-/* C0, DEL, and C1 in its UTF-8 form (0xc2 0x80 to 0xc2 0x9f). */
 static void clean(char *text)
 {
-    unsigned char *s = (unsigned char *)text;
-    for (; *s; s++)
-        if (*s < 0x20 || *s == 0x7f || (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0))
-            *s = '?';
+    for (; *text; text++)
+        if (utf8_is_control(text))
+            *text = '?';
 }
 
 void table_print_clean(const char *text, FILE *out)

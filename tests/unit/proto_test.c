@@ -93,6 +93,7 @@ static void malformed_bodies_are_refused_with_what_is_wrong(void **state)
     decode_body(e, "\x5a\0", 2, "Result.lease: missing");
     decode_body(e, "\x12\3\x0a\1\7", 5, "Hello.name: a control character");
     decode_body(e, "\x12\3\x0a\1\0", 5, "Hello.name: a control character");
+    decode_body(e, "\x12\4\x0a\2\xc2\x9b", 6, "Hello.name: a control character");
     decode_body(e, "\x12\3\x0a\1\xff", 5, "Hello.name: not UTF-8");
     decode_body(e, "\x12\4\x0a\2\xc0\x80", 6, "Hello.name: not UTF-8"); /* an overlong NUL */
     decode_body(e, "\x5a\4\x1a\0\x20\x63", 6, "does not have");         /* outcome 99 */
@@ -166,14 +167,15 @@ static void logs_are_cleaned_by_the_sender_and_names_are_not(void **state)
 {
     (void)state;
     Plimsoll__GuestdReply reply = PLIMSOLL__GUESTD_REPLY__INIT;
-    reply.error = "red \033[31m, bad \xff, euro \xe2\x82\xac,\n end";
+    reply.error = "red \033[31m, C1 \xc2\x9b"
+                  "31m, bad \xff, euro \xe2\x82\xac,\n end";
     uint8_t *frame = NULL;
     size_t length = 0;
     assert_int_equal(frame_encode(&reply.base, &frame, &length, NULL), 0);
     ProtobufCMessage *m = NULL;
     assert_int_equal(frame_decode(&plimsoll__guestd_reply__descriptor, frame, length, &m, NULL), 0);
     assert_string_equal(((Plimsoll__GuestdReply *)m)->error,
-                        "red ?[31m, bad ?, euro \xe2\x82\xac,\n end");
+                        "red ?[31m, C1 ??31m, bad ?, euro \xe2\x82\xac,\n end");
     frame_free(m);
     free(frame);
     Plimsoll__ContainerStop stop = PLIMSOLL__CONTAINER_STOP__INIT;
