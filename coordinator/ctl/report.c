@@ -4,14 +4,11 @@
 #include "coordinator/report/report.h"
 
 #include "common/cleanup.h"
-#include "common/fs.h"
 #include "coordinator/ctl/campaign.h"
+#include "coordinator/ctl/output.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
 
 static int run(int argc, char **argv);
 
@@ -28,46 +25,6 @@ const struct verb verb_report = {
         "are missing.\n",
     .run = run,
 };
-
-/* Where a report goes: standard output, or a draft beside the file. */
-struct output {
-    const char *path;
-    char *draft;
-    FILE *file;
-};
-
-static int output_open(struct output *o, const char *path, struct err *e)
-{
-    *o = (struct output){.path = path, .file = stdout};
-    if (!path)
-        return 0;
-    char *draft = fs_path("%s.XXXXXX", path);
-    int fd = mkostemp(draft, O_CLOEXEC);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!file) {
-        free(draft);
-        return err_system(e, errno, "cannot write %s", path);
-    }
-    fchmod(fd, 0644);
-    o->draft = draft;
-    o->file = file;
-    return 0;
-}
-
-/* Keeps what was written only where `good`. */
-static int output_close(struct output *o, bool good, struct err *e)
-{
-    if (!o->draft)
-        return 0;
-    int result =
-        fclose(o->file) == 0 || !good ? 0 : err_system(e, errno, "cannot write %s", o->path);
-    if (result == 0 && good && rename(o->draft, o->path) < 0)
-        result = err_system(e, errno, "cannot write %s", o->path);
-    if (result < 0 || !good)
-        unlink(o->draft);
-    free(o->draft);
-    return result;
-}
 
 /* ---- From a coordinator ---- */
 
@@ -113,20 +70,18 @@ static int pull(struct client *c, const char *campaign, const char *format, FILE
 }
 
 static int report_remote(const struct client_options *options, const char *id, const char *format,
-                         const char *path)
+                         struct output *o)
 {
     struct client_session s;
     int code = client_session_open(&s, &verb_report, options);
-    if (code != EXIT_GOOD)
+    if (code != EXIT_GOOD) {
+        output_close(o, false, NULL);
         return code;
-    struct output o;
-    cleanup_err struct err e = ERR_INIT;
-    int result = output_open(&o, path, &e);
-    if (result == 0) {
-        result = pull(s.client, id, format, o.file, &code, &e);
-        if (output_close(&o, result == 0, result == 0 ? &e : NULL) < 0)
-            result = -1;
     }
+    cleanup_err struct err e = ERR_INIT;
+    int result = pull(s.client, id, format, o->file, &code, &e);
+    if (output_close(o, result == 0, result == 0 ? &e : NULL) < 0)
+        result = -1;
     if (result < 0)
         code = client_session_fail(&s, &e);
     client_session_close(&s);
@@ -135,22 +90,21 @@ static int report_remote(const struct client_options *options, const char *id, c
 
 /* ---- From a local store ---- */
 
-static int report_local(const char *store, const char *campaign, enum report_format format,
-                        const char *path)
+static int complain(const struct err *e)
 {
-    struct output o;
+    fprintf(stderr, "coordctl report: %s\n", err_text(e));
+    return EXIT_USAGE;
+}
+
+static int report_local(const char *store, const char *campaign, enum report_format format,
+                        struct output *o)
+{
     struct report_verdict verdict = {0};
     cleanup_err struct err e = ERR_INIT;
-    int result = output_open(&o, path, &e);
-    if (result == 0) {
-        result = report_write(store, campaign, format, o.file, &verdict, &e);
-        if (output_close(&o, result == 0, result == 0 ? &e : NULL) < 0)
-            result = -1;
-    }
-    if (result == 0)
-        return verdict.exit_code;
-    fprintf(stderr, "coordctl report: %s\n", err_text(&e));
-    return EXIT_USAGE;
+    int result = report_write(store, campaign, format, o->file, &verdict, &e);
+    if (output_close(o, result == 0, result == 0 ? &e : NULL) < 0)
+        result = -1;
+    return result == 0 ? verdict.exit_code : complain(&e);
 }
 
 static int run(int argc, char **argv)
@@ -173,7 +127,11 @@ static int run(int argc, char **argv)
         return options_complain(&verb_report, "%s", err_text(&e));
     cleanup_free char *store = NULL;
     cleanup_free char *campaign = NULL;
-    if (campaign_is_local(&o, operands[0], &store, &campaign))
-        return report_local(store, campaign, format, path);
-    return report_remote(&o, operands[0], format_word, path);
+    bool local = campaign_is_local(&o, operands[0], &store, &campaign);
+    struct output output;
+    /* Before anybody makes a report that could not be written. */
+    if (output_open(&output, path, &e) < 0)
+        return complain(&e);
+    return local ? report_local(store, campaign, format, &output)
+                 : report_remote(&o, operands[0], format_word, &output);
 }

@@ -10,20 +10,18 @@
 #include "coordinator/ctl/child.h"
 #include "coordinator/ctl/client.h"
 #include "coordinator/ctl/images.h"
+#include "coordinator/ctl/output.h"
 #include "coordinator/ctl/place.h"
 #include "coordinator/ctl/plan_file.h"
 #include "coordinator/ctl/progress.h"
 #include "coordinator/ctl/run_folder.h"
 #include "coordinator/report/report.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static int run(int argc, char **argv);
 
@@ -320,19 +318,12 @@ static void stop(struct running *r)
 
 static int write_json(const struct running *r, const char *path, struct err *e)
 {
-    cleanup_free char *draft = fs_path("%s.XXXXXX", path);
-    int fd = mkostemp(draft, O_CLOEXEC);
-    FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
-    if (!out)
-        return err_system(e, errno, "cannot write %s", path);
-    int result = report_write(r->folder.store, r->folder.campaign, REPORT_JSON, out, NULL, e);
-    fchmod(fd, 0644);
-    if (fclose(out) != 0 && result == 0)
-        result = err_system(e, errno, "cannot write %s", path);
-    if (result == 0 && rename(draft, path) < 0)
-        result = err_system(e, errno, "cannot write %s", path);
-    if (result < 0)
-        unlink(draft);
+    struct output o;
+    if (output_open(&o, path, e) < 0)
+        return -1;
+    int result = report_write(r->folder.store, r->folder.campaign, REPORT_JSON, o.file, NULL, e);
+    if (output_close(&o, result == 0, result == 0 ? e : NULL) < 0)
+        result = -1;
     return result;
 }
 

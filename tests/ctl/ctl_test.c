@@ -7,11 +7,13 @@
 #include "tests/report/scene.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -223,6 +225,43 @@ static void runs_of_this_host_are_read_without_a_coordinator(void **state)
     free(runs);
 }
 
+/* As root, `-o /dev/null` would otherwise put a file in the device's place. */
+static void a_pipe_that_is_given_as_output_is_written_to_and_stays(void **state)
+{
+    (void)state;
+    char *runs = file("runs", NULL);
+    char *pipe = file("pipe", NULL);
+    struct stat st;
+    char text[16] = "";
+    setenv("PLIMSOLL_RUNS", runs, 1);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    int reader = open(pipe, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(reader >= 0);
+    expect(coordctl("report", SCENE_ID, "-o", pipe, NULL), EXIT_GOOD, NULL, NULL);
+    assert_int_equal(stat(pipe, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_true(read(reader, text, sizeof text - 1) > 0);
+    close(reader);
+    free(pipe);
+    free(runs);
+}
+
+static void a_report_has_the_mode_that_the_umask_gives(void **state)
+{
+    (void)state;
+    char *runs = file("runs", NULL);
+    char *path = file("private.txt", NULL);
+    struct stat st;
+    setenv("PLIMSOLL_RUNS", runs, 1);
+    mode_t before = umask(027);
+    expect(coordctl("report", SCENE_ID, "-o", path, NULL), EXIT_GOOD, NULL, NULL);
+    umask(before);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    free(path);
+    free(runs);
+}
+
 static void a_store_that_is_none_is_told(void **state)
 {
     (void)state;
@@ -261,6 +300,8 @@ int main(void)
         cmocka_unit_test(where_no_coordinator_is_known_the_options_are_named),
         cmocka_unit_test(where_no_coordinator_answers_the_exit_code_is_three),
         cmocka_unit_test(runs_of_this_host_are_read_without_a_coordinator),
+        cmocka_unit_test(a_pipe_that_is_given_as_output_is_written_to_and_stays),
+        cmocka_unit_test(a_report_has_the_mode_that_the_umask_gives),
         cmocka_unit_test(a_store_that_is_none_is_told),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
