@@ -59,8 +59,10 @@ static int take_lock(const char *path, int *ret_fd, struct err *e)
     cleanup_close int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_system(e, errno, "cannot open %s", lock);
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-        return err_set(e, ERR_UNAVAILABLE, "another coordinator uses the store %s", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK
+                   ? err_set(e, ERR_UNAVAILABLE, "another coordinator uses the store %s", path)
+                   : err_system(e, errno, "cannot lock %s", lock);
     *ret_fd = steal_fd(&fd);
     return 0;
 }
