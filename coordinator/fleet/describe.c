@@ -89,6 +89,15 @@ static void add_activities(Plimsoll__Campaign *to, const struct campaign *c)
 
 /* ---- A campaign ---- */
 
+/* Nobody was asked, or all of them went away. */
+static bool waits_for_hosts(const struct campaign *c)
+{
+    for (size_t i = 0; i < c->n_preparing; i++)
+        if (!c->preparing[i].dropped)
+            return false;
+    return c->phase == CAMPAIGN_PREPARING;
+}
+
 static char *note_of(const struct campaign *c)
 {
     const struct campaign *first = fleet_current(c->fleet);
@@ -96,7 +105,7 @@ static char *note_of(const struct campaign *c)
     int made = 0;
     if (first != c)
         made = asprintf(&note, "waits for campaign %s", first->id);
-    else if (c->phase == CAMPAIGN_PREPARING && c->n_preparing == 0)
+    else if (waits_for_hosts(c))
         made = asprintf(&note, "no agent is connected");
     else if (c->phase == CAMPAIGN_CANCELLING)
         made = asprintf(&note, "cancelling%s%s", c->note[0] ? "; " : "", c->note);

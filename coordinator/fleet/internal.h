@@ -27,10 +27,11 @@ enum campaign_phase {
 struct preparing {
     char *host;
     char *identity, *software;
-    int64_t asked_ns;             /* monotonic, the first time */
+    int64_t asked_ns;             /* monotonic; the first time, or when it was back */
     unsigned asked_join;          /* the session it was asked in, as fleet_host counts them */
     Plimsoll__Prepared *prepared; /* NULL while it has not answered */
-    bool dropped;
+    bool dropped;                 /* it went away; asked again where it comes back in time */
+    bool late;                    /* dropped because it did not answer */
 };
 
 struct campaign {

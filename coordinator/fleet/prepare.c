@@ -108,6 +108,15 @@ static int ask(const struct campaign *c, struct fleet_host *h, struct err *e)
     return session_send(h->session, &m, e);
 }
 
+/* One that was dropped is back before the order was drawn: it takes part after all. */
+static void was_asked(struct preparing *p, const struct fleet_host *h)
+{
+    p->asked_join = h->joins;
+    if (p->dropped)
+        p->asked_ns = clock_monotonic_ns();
+    p->dropped = p->late = false;
+}
+
 static void ask_everybody(struct campaign *c)
 {
     const struct roster *r = &c->fleet->roster;
@@ -116,11 +125,11 @@ static void ask_everybody(struct campaign *c)
         if (!h->session || h->gone)
             continue;
         struct preparing *p = add_preparing(c, h->name);
-        if (p->prepared || p->dropped || p->asked_join == h->joins)
+        if (p->prepared || p->asked_join == h->joins)
             continue;
         cleanup_err struct err e = ERR_INIT;
         if (ask(c, h, &e) == 0)
-            p->asked_join = h->joins;
+            was_asked(p, h);
         else
             log_warning("host %s: %s", h->name, err_text(&e));
     }
@@ -141,6 +150,12 @@ void prepare_answer(struct campaign *c, const struct fleet_host *h, const Plimso
 
 /* ---- Waiting ---- */
 
+static const char *why_dropped(const struct preparing *p)
+{
+    return p->late ? "took too long to say what it can run"
+                   : "went away before it said what it can run";
+}
+
 static void drop_absent(struct campaign *c, int64_t now_ns)
 {
     for (size_t i = 0; i < c->n_preparing; i++) {
@@ -152,9 +167,19 @@ static void drop_absent(struct campaign *c, int64_t now_ns)
         if (h && !h->gone && !late)
             continue;
         p->dropped = true;
-        campaign_note(c, "host %s takes no part: it %s before it said what it can run", p->host,
-                      late ? "took too long" : "went away");
+        p->late = late;
+        log_warning("campaign %s: host %s %s", c->id, p->host, why_dropped(p));
+        fleet_changed(c->fleet, c);
     }
+}
+
+/* Those that went away may come back; these will not answer any more. */
+static bool all_are_late(const struct campaign *c)
+{
+    for (size_t i = 0; i < c->n_preparing; i++)
+        if (!c->preparing[i].late)
+            return false;
+    return c->n_preparing > 0;
 }
 
 static bool everybody_is_here(const struct campaign *c, int64_t now_ns)
@@ -202,6 +227,10 @@ static void note_who_is_missing(struct campaign *c)
     for (size_t i = 0; i < c->n_expected; i++)
         if (!find_preparing(c, c->expected[i]))
             campaign_note(c, "host %s was not connected and takes no part", c->expected[i]);
+    for (size_t i = 0; i < c->n_preparing; i++)
+        if (c->preparing[i].dropped)
+            campaign_note(c, "host %s takes no part: it %s", c->preparing[i].host,
+                          why_dropped(&c->preparing[i]));
     for (uint32_t h = 0; h < schedule_n_hosts(c->schedule); h++)
         if (!schedule_host_works(c->schedule, h))
             campaign_note(c, "host %s is not identical to the others and takes no part",
@@ -289,6 +318,10 @@ void prepare_advance(struct campaign *c)
     int64_t now_ns = clock_monotonic_ns();
     ask_everybody(c);
     drop_absent(c, now_ns);
-    if (is_complete(c, now_ns))
+    if (is_complete(c, now_ns)) {
         draw(c);
+    } else if (all_are_late(c)) {
+        campaign_note(c, "no host said within %d min what it can run", PREPARE_MOST_S / 60);
+        campaign_end(c, "failed");
+    }
 }

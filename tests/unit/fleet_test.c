@@ -365,6 +365,35 @@ static void a_preparation_is_begun_again_by_a_new_coordinator(void **state)
     assert_int_equal(a.prepares, 2);
 }
 
+static bool is_noted(const char *id, const char *note)
+{
+    Plimsoll__Campaign *c = fleet_describe(scene.fleet, id);
+    bool same = c && strcmp(c->note, note) == 0;
+    if (c)
+        plimsoll__campaign__free_unpacked(c, NULL);
+    return same;
+}
+
+/* It was left out for good once, and with it, where it was the only one, the campaign and all
+ * behind it waited for ever. */
+static void a_host_that_went_away_while_preparing_takes_part_once_it_is_back(void **state)
+{
+    (void)state;
+    scene.gone_ns = NS_PER_S;
+    start_again();
+    a.mute = true;
+    agent_join(&a);
+    scene_submit(&scene, "one", 1, false);
+    scene_until(&scene, a.prepares == 1);
+    agent_leave(&a);
+    scene_until(&scene, is_noted("one", "no agent is connected"));
+    a.mute = false;
+    agent_beat_every(&a, 100);
+    agent_join(&a);
+    scene_until(&scene, scene_is(&scene, "one", "done"));
+    assert_int_equal(a.prepares, 2);
+}
+
 #define WITH_SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -388,6 +417,7 @@ int main(void)
         WITH_SCENE(a_hole_in_a_spool_is_named_in_the_campaigns_note),
         WITH_SCENE(a_second_session_with_an_agents_key_is_refused_and_noted),
         WITH_SCENE(a_preparation_is_begun_again_by_a_new_coordinator),
+        WITH_SCENE(a_host_that_went_away_while_preparing_takes_part_once_it_is_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
