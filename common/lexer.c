@@ -50,6 +50,16 @@ size_t utf8_length(const char *at, const char *end)
     return n;
 }
 
+void utf8_trim(char *text)
+{
+    char *end = text + strlen(text);
+    char *last = end;
+    while (last > text && ((unsigned char)last[-1] & 0xC0) == 0x80)
+        last--;
+    if (last > text && (unsigned char)last[-1] >= 0x80 && utf8_length(last - 1, end) == 0)
+        last[-1] = '\0';
+}
+
 bool utf8_is_control(const char *at)
 {
     unsigned char c = (unsigned char)at[0];

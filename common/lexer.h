@@ -40,6 +40,9 @@ struct token lexer_next(struct lexer *l);
 /* Bytes of the UTF-8 character at `at`, which is before `end`; 0 where it is none. */
 size_t utf8_length(const char *at, const char *end);
 
+/* Takes off what a cut in the middle of a character left at the end of a text of UTF-8. */
+void utf8_trim(char *text);
+
 /* Whether the character there steers a terminal: C0, DEL, or C1 (U+0080 to U+009F), which a
  * terminal obeys as it does ESC. Reads no byte behind a NUL. */
 bool utf8_is_control(const char *at);

@@ -74,7 +74,7 @@ void progress_words(const Plimsoll__Campaign *c, char *buffer, size_t size)
 static size_t terminal_width(void)
 {
     struct winsize w;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 10 ? w.ws_col : WIDTH_UNKNOWN;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col : WIDTH_UNKNOWN;
 }
 
 void progress_start(struct progress *p)
@@ -82,10 +82,19 @@ void progress_start(struct progress *p)
     *p = (struct progress){.terminal = isatty(STDERR_FILENO) == 1};
 }
 
+/* Code points: good enough for what people name things here. */
+static size_t bytes_of_columns(const char *line, size_t columns)
+{
+    const char *at = line;
+    for (; *at; at++)
+        if (((unsigned char)*at & 0xc0) != 0x80 && columns-- == 0)
+            break;
+    return (size_t)(at - line);
+}
+
 static void show_on_terminal(struct progress *p, const char *line)
 {
-    size_t width = terminal_width() - 1;
-    fprintf(stderr, "\r%.*s\033[K", (int)width, line);
+    fprintf(stderr, "\r%.*s\033[K", (int)bytes_of_columns(line, terminal_width() - 1), line);
     fflush(stderr);
     p->line_open = true;
 }
@@ -113,6 +122,7 @@ void progress_show(struct progress *p, const Plimsoll__Campaign *c)
 {
     char line[sizeof p->last];
     progress_words(c, line, sizeof line);
+    utf8_trim(line);
     make_printable(line);
     if (strcmp(line, p->last) == 0)
         return;

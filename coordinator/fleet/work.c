@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A running campaign: trials out, results in. */
 #include "common/cleanup.h"
+#include "common/lexer.h"
 #include "common/log.h"
 #include "coordinator/fleet/internal.h"
 #include "coordinator/fleet/memory.h"
@@ -302,6 +303,7 @@ void work_progress(struct fleet *f, struct fleet_host *h, const Plimsoll__Progre
     h->running = t->lease;
     h->idle_beats = 0;
     snprintf(h->stage, sizeof h->stage, "%s", p->stage);
+    utf8_trim(h->stage);
     fleet_changed(f, c);
 }
 

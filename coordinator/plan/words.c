@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "coordinator/plan/plan.h"
 
+#include "common/lexer.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -39,5 +41,6 @@ const char *plan_cell_words(const Plimsoll__Cell *cell, char *buffer)
         if (strcmp(f->key, "guest") != 0 && strcmp(f->key, "guests") != 0)
             n += snprintf(buffer + n, (size_t)(WORDS_BYTES - n), " %s=%s", f->key, f->value);
     }
+    utf8_trim(buffer);
     return buffer;
 }

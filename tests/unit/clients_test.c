@@ -138,6 +138,32 @@ static void a_watcher_is_told_each_change_and_the_end(void **state)
     assert_int_equal(desk.answer->campaigns->campaigns[0]->accepted, 4);
 }
 
+static void send_stage(const char *stage)
+{
+    Plimsoll__Progress progress = PLIMSOLL__PROGRESS__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    progress.lease = &a.held;
+    progress.stage = (char *)stage;
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_PROGRESS;
+    m.progress = &progress;
+    assert_int_equal(peer_send(a.peer, &m, NULL), 0);
+}
+
+/* Cut in the middle of a character it could not have been sent on, and nobody would have heard any
+ * more of the campaign. */
+static void a_stage_of_any_length_is_told(void **state)
+{
+    (void)state;
+    a.hold = true;
+    agent_join(&a);
+    cleanup_free char *id = submit_good();
+    scene_until(&scene, a.holds);
+    send_stage("01234567890123456789012345678\xe2\x82\xac");
+    const Plimsoll__Campaign *c = NULL;
+    scene_until(&scene, (c = status(id)) && *c->activity[0]->stage);
+    assert_string_equal(c->activity[0]->stage, "01234567890123456789012345678");
+}
+
 static void a_trial_is_shown_with_all_its_attempts(void **state)
 {
     (void)state;
@@ -282,6 +308,7 @@ int main(void)
         WITH_SCENE(a_plans_text_becomes_a_campaign_that_is_listed_and_told),
         WITH_SCENE(a_wrong_plan_is_answered_with_its_lines_and_nothing_is_stored),
         WITH_SCENE(a_watcher_is_told_each_change_and_the_end),
+        WITH_SCENE(a_stage_of_any_length_is_told),
         WITH_SCENE(a_trial_is_shown_with_all_its_attempts),
         WITH_SCENE(a_report_is_pulled_to_its_end),
         WITH_SCENE(a_resumed_campaign_runs_only_what_it_lacks),

@@ -5,6 +5,7 @@
 #include "common/digest.h"
 #include "common/err.h"
 #include "common/fs.h"
+#include "common/lexer.h"
 #include "tests/cmocka_with_needs.h"
 
 #include <errno.h>
@@ -165,6 +166,19 @@ static void a_deadline_rounds_up_so_that_nobody_wakes_too_early(void **state)
     assert_int_equal(clock_poll_ms(INT64_MAX), 3600 * 1000);
 }
 
+static void a_text_that_was_cut_ends_with_a_whole_character(void **state)
+{
+    (void)state;
+    static const char euro[] = "a\xe2\x82\xac";
+    static const char *const expected[] = {"", "a", "a", "a", euro};
+    for (size_t n = 0; n < sizeof euro; n++) {
+        char text[sizeof euro] = "";
+        memcpy(text, euro, n);
+        utf8_trim(text);
+        assert_string_equal(text, expected[n]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +192,7 @@ int main(void)
         cmocka_unit_test(sha256_of_abc_is_the_published_one),
         cmocka_unit_test(variance_survives_a_large_offset),
         cmocka_unit_test(one_value_has_no_deviation),
+        cmocka_unit_test(a_text_that_was_cut_ends_with_a_whole_character),
         cmocka_unit_test(a_deadline_rounds_up_so_that_nobody_wakes_too_early),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
