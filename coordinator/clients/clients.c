@@ -21,10 +21,15 @@ int client_answer(struct client *c, Plimsoll__Envelope *m, uint32_t request)
         return 0;
     cleanup_err struct err e = ERR_INIT;
     m->request = request;
-    if (session_send(c->session, m, &e) == 0)
+    int failed = session_send(c->session, m, &e);
+    if (failed < 0 && (!c->deaf || e.code == ERR_PROTOCOL))
+        log_warning("client %s cannot be answered: %s", session_name(c->session), err_text(&e));
+    if (failed < 0 && e.code == ERR_PROTOCOL && m->kind_case != PLIMSOLL__ENVELOPE__KIND_FAILURE) {
+        client_fail(c, request, EXIT_NO_ANSWER, "the answer does not fit into a message");
         return 0;
-    log_warning("client %s cannot be answered: %s", session_name(c->session), err_text(&e));
-    return -1;
+    }
+    c->deaf = failed < 0;
+    return failed;
 }
 
 void client_fail(struct client *c, uint32_t request, uint32_t exit_code, const char *text)

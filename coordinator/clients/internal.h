@@ -29,6 +29,7 @@ struct client {
     uint32_t watch_request;
     bool dirty;   /* the watched campaign has changed since it was told */
     bool looking; /* a job reads how it ended */
+    bool deaf;    /* the last answer found its queue full; that is logged once */
 };
 
 /* A report that is being pulled. */
@@ -85,6 +86,8 @@ void job_start(struct job *job, void (*run)(struct job *), void (*finish)(struct
 void job_free(struct job *job);
 
 /* ---- Answers; a client that has left hears nothing ---- */
+/* -1 where the client does not read what it was sent before, or is gone. That an answer cannot be
+ * sent to anybody, the client is told instead. */
 int client_answer(struct client *c, Plimsoll__Envelope *m, uint32_t request);
 void client_fail(struct client *c, uint32_t request, uint32_t exit_code, const char *text);
 /* As above, with the code its kind stands for. */

@@ -114,16 +114,28 @@ static void run_list(struct job *job)
     read_list(job, list, &job->error);
 }
 
+/* A thousand campaigns fit into one answer without what nobody reads in a list. */
+static void shorten(Plimsoll__Campaign *c)
+{
+    for (size_t i = 0; i < c->n_activity; i++)
+        plimsoll__activity__free_unpacked(c->activity[i], NULL);
+    for (size_t i = 0; i < c->n_missing; i++)
+        plimsoll__missing__free_unpacked(c->missing[i], NULL);
+    c->n_activity = c->n_missing = 0;
+    memory_give(&c->note, memory_text(""));
+}
+
 static void finish_list(struct job *job)
 {
     Plimsoll__Campaigns *list = (Plimsoll__Campaigns *)job->answer;
     struct clients *all = job->client->all;
     for (size_t i = 0; i < list->n_campaigns && !all->stopped; i++) {
         Plimsoll__Campaign *now = fleet_describe(all->settings.fleet, list->campaigns[i]->id);
-        if (!now)
-            continue;
-        plimsoll__campaign__free_unpacked(list->campaigns[i], NULL);
-        list->campaigns[i] = now;
+        if (now) {
+            plimsoll__campaign__free_unpacked(list->campaigns[i], NULL);
+            list->campaigns[i] = now;
+        }
+        shorten(list->campaigns[i]);
     }
     if (job->error.code != ERR_NONE)
         client_fail_with(job->client, job->request, &job->error);

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Campaigns and hosts as clients see them. */
 #include "common/cleanup.h"
+#include "common/lexer.h"
 #include "coordinator/fleet/internal.h"
 #include "coordinator/fleet/memory.h"
 #include "coordinator/plan/plan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ACTIVITIES = 256, MOST_MISSING = 256, CELL_WORDS_BYTES = 128 };
+/* So that the whole fits into one frame. */
+enum { MOST_ACTIVITIES = 256, MOST_MISSING = 256, CELL_WORDS_BYTES = 128, REASON_BYTES = 1024 };
 
 static char *cell_words(const Plimsoll__Plan *plan, uint32_t cell)
 {
@@ -20,18 +23,22 @@ static char *cell_words(const Plimsoll__Plan *plan, uint32_t cell)
 
 /* ---- What is missing ---- */
 
-static bool same_missing(const Plimsoll__Missing *m, const struct lacking *what, const char *cell)
+static bool same_missing(const Plimsoll__Missing *m, const char *host, const char *cell,
+                         const char *reason)
 {
-    return strcmp(m->host, what->host) == 0 && strcmp(m->cell, cell) == 0 &&
-           strcmp(m->reason, what->reason) == 0;
+    return strcmp(m->host, host) == 0 && strcmp(m->cell, cell) == 0 &&
+           strcmp(m->reason, reason) == 0;
 }
 
 void fleet_add_missing(Plimsoll__Campaign *to, const Plimsoll__Plan *plan,
                        const struct lacking *what)
 {
     cleanup_free char *cell = cell_words(plan, what->cell);
+    char reason[REASON_BYTES];
+    snprintf(reason, sizeof reason, "%s", what->reason);
+    utf8_trim(reason);
     for (size_t i = 0; i < to->n_missing; i++)
-        if (same_missing(to->missing[i], what, cell)) {
+        if (same_missing(to->missing[i], what->host, cell, reason)) {
             to->missing[i]->trials++;
             return;
         }
@@ -42,7 +49,7 @@ void fleet_add_missing(Plimsoll__Campaign *to, const Plimsoll__Plan *plan,
     plimsoll__missing__init(m);
     m->host = memory_text(what->host);
     m->cell = steal(cell);
-    m->reason = memory_text(what->reason);
+    m->reason = memory_text(reason);
     m->trials = 1;
     to->missing[to->n_missing++] = m;
 }

@@ -189,6 +189,25 @@ static void a_trial_is_shown_with_all_its_attempts(void **state)
     assert_int_equal(client_ask(&desk, &m)->kind_case, PLIMSOLL__ENVELOPE__KIND_FAILURE);
 }
 
+static void an_answer_that_fits_no_message_is_told_as_a_failure(void **state)
+{
+    (void)state;
+    a.fail_first = 1;
+    a.bulky = true;
+    agent_join(&a);
+    cleanup_free char *id = submit_good();
+    wait_end(id, "done");
+    Plimsoll__Show ask = PLIMSOLL__SHOW__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    ask.campaign = id;
+    ask.trial = a.trials[0];
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_SHOW;
+    m.show = &ask;
+    const Plimsoll__Envelope *answer = client_ask(&desk, &m);
+    assert_int_equal(answer->kind_case, PLIMSOLL__ENVELOPE__KIND_FAILURE);
+    assert_non_null(strstr(answer->failure->text, "does not fit"));
+}
+
 static void a_report_is_pulled_to_its_end(void **state)
 {
     (void)state;
@@ -310,6 +329,7 @@ int main(void)
         WITH_SCENE(a_watcher_is_told_each_change_and_the_end),
         WITH_SCENE(a_stage_of_any_length_is_told),
         WITH_SCENE(a_trial_is_shown_with_all_its_attempts),
+        WITH_SCENE(an_answer_that_fits_no_message_is_told_as_a_failure),
         WITH_SCENE(a_report_is_pulled_to_its_end),
         WITH_SCENE(a_resumed_campaign_runs_only_what_it_lacks),
         WITH_SCENE(a_cancelled_campaign_is_told_as_such_and_its_hosts_are_listed),

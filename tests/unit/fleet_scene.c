@@ -167,6 +167,23 @@ static void offer(struct agent *a, const Plimsoll__Prepare *p)
     peer_send(a->peer, &m, NULL);
 }
 
+enum { BULK = 60, BULK_BYTES = 15000 };
+
+static void add_bulk(Plimsoll__Result *r)
+{
+    static char text[BULK_BYTES + 1];
+    static Plimsoll__Factor condition;
+    static Plimsoll__Factor *conditions[BULK];
+    memset(text, 'x', BULK_BYTES);
+    plimsoll__factor__init(&condition);
+    condition.key = "bulk";
+    condition.value = text;
+    for (size_t i = 0; i < BULK; i++)
+        conditions[i] = &condition;
+    r->n_conditions = BULK;
+    r->conditions = conditions;
+}
+
 void agent_send_result(struct agent *a, const Plimsoll__Lease *lease, uint64_t sequence,
                        Plimsoll__Outcome outcome)
 {
@@ -184,6 +201,8 @@ void agent_send_result(struct agent *a, const Plimsoll__Lease *lease, uint64_t s
     r.reason = outcome == PLIMSOLL__OUTCOME__OUTCOME_FAILED ? "it would not start" : "";
     r.n_samples = 1;
     r.samples = samples;
+    if (a->bulky)
+        add_bulk(&r);
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_RESULT;
     m.result = &r;
     peer_send(a->peer, &m, NULL);

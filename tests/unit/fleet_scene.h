@@ -35,6 +35,7 @@ struct agent {
     bool hold;           /* takes assignments and does not answer */
     unsigned fail_first; /* so many results say failed */
     bool claim;          /* says in its hello that it runs `held` */
+    bool bulky;          /* its results bring 900 KiB of conditions */
     bool silent_results; /* answers, but keeps the results to itself */
 
     /* What it knows. */
