@@ -20,6 +20,10 @@ enum { HOST_SILENT_PART = 3, HOST_BEATS = 9 };
  * there. */
 enum { HOST_MOST_IDLE_BEATS = 3 };
 
+/* Results of a host on their way to the store: more than an agent sends before it waits, and few
+ * enough that a thousand hosts do not fill the memory. */
+enum { HOST_MOST_UNCOMMITTED = 64 };
+
 struct fleet_host {
     char *name;
     struct session *session; /* NULL while there is none */
@@ -38,7 +42,8 @@ struct fleet_host {
     uint64_t answered;  /* the lease of its last result: until that is committed it says so still */
     uint64_t disowned;  /* the lease it held for us at its hello and did not know of; 0: none */
     unsigned idle_beats;
-    char stage[32]; /* of the attempt it runs */
+    unsigned uncommitted; /* results on their way to the store */
+    char stage[32];       /* of the attempt it runs */
 };
 
 struct source; /* a spool */

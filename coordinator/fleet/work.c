@@ -207,7 +207,9 @@ static void send_committed(const struct fleet_host *h, const struct committing *
 static void on_result(void *arg, const struct err *e)
 {
     struct committing *x = arg;
-    const struct fleet_host *h = roster_find(&x->fleet->roster, x->host);
+    struct fleet_host *h = roster_find(&x->fleet->roster, x->host);
+    if (h)
+        h->uncommitted--;
     if (e)
         fleet_failed(x->fleet, e);
     else if (h && h->session)
@@ -246,6 +248,12 @@ static void check_disowned(struct fleet *f, struct fleet_host *h)
 void work_answer(struct fleet *f, struct fleet_host *h, const Plimsoll__Result *r)
 {
     struct campaign *c = fleet_current(f);
+    if (h->uncommitted >= HOST_MOST_UNCOMMITTED) {
+        /* What is not taken stays in its spool and comes again. */
+        session_end(h->session, "it sends results without waiting until they are stored");
+        return;
+    }
+    h->uncommitted++;
     struct committing *x = memory_need(calloc(1, sizeof *x));
     check_gap(f, h, r);
     *x = (struct committing){f, memory_text(h->name), memory_text(r->spool), r->sequence};

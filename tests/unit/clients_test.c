@@ -319,6 +319,22 @@ static void a_cancel_is_answered_once_the_store_has_it(void **state)
     wait_end(id, "cancelled");
 }
 
+/* The queue before the store would grow with whatever it sends. */
+static void an_agent_that_does_not_wait_for_the_store_is_cut_off(void **state)
+{
+    (void)state;
+    Plimsoll__Lease nobodys = PLIMSOLL__LEASE__INIT;
+    nobodys.campaign = "no-such-campaign";
+    agent_join(&a);
+    scene_until(&scene, a.welcomed);
+    sqlite3 *holder = hold_store();
+    for (uint64_t sequence = 1; sequence <= 100; sequence++)
+        agent_send_result(&a, &nobodys, sequence, PLIMSOLL__OUTCOME__OUTCOME_VALID);
+    scene_until(&scene, a.refused && strstr(a.why, "without waiting"));
+    sqlite3_close(holder);
+    scene_until(&scene, a.welcomed);
+}
+
 #define WITH_SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -333,6 +349,7 @@ int main(void)
         WITH_SCENE(a_report_is_pulled_to_its_end),
         WITH_SCENE(a_resumed_campaign_runs_only_what_it_lacks),
         WITH_SCENE(a_cancelled_campaign_is_told_as_such_and_its_hosts_are_listed),
+        WITH_SCENE(an_agent_that_does_not_wait_for_the_store_is_cut_off),
         WITH_SCENE(a_cancel_is_answered_once_the_store_has_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -367,10 +367,10 @@ static void a_preparation_is_begun_again_by_a_new_coordinator(void **state)
 
 static bool is_noted(const char *id, const char *note)
 {
-    Plimsoll__Campaign *c = fleet_describe(scene.fleet, id);
-    bool same = c && strcmp(c->note, note) == 0;
-    if (c)
-        plimsoll__campaign__free_unpacked(c, NULL);
+    Plimsoll__Campaign *told = fleet_describe(scene.fleet, id);
+    bool same = told && strcmp(told->note, note) == 0;
+    if (told)
+        plimsoll__campaign__free_unpacked(told, NULL);
     return same;
 }
 
