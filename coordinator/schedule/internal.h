@@ -27,6 +27,7 @@ struct schedule {
     struct trial *trials; /* trial number n stands at n - 1 */
     size_t n_trials, capacity;
     struct accumulator *seen; /* by cell: durations in s */
+    uint32_t *like;           /* by cell: the first cell with its guest */
     uint64_t failed, rejected;
 };
 

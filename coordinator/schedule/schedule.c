@@ -79,6 +79,17 @@ static void choose_workers(struct schedule *s)
         s->hosts[i].works = !s->plan->any_host || strcmp(s->hosts[i].identity, chosen) == 0;
 }
 
+static void find_alike(struct schedule *s)
+{
+    for (uint32_t i = 0; i < s->plan->n_cells; i++) {
+        const char *guest = section_name(s->plan->cells[i]->guest);
+        uint32_t first = 0;
+        while (strcmp(section_name(s->plan->cells[first]->guest), guest) != 0)
+            first++;
+        s->like[i] = first;
+    }
+}
+
 int schedule_new(const Plimsoll__Plan *plan, const struct schedule_host *hosts, size_t n_hosts,
                  struct schedule **ret, struct err *e)
 {
@@ -88,9 +99,12 @@ int schedule_new(const Plimsoll__Plan *plan, const struct schedule_host *hosts, 
     if (failed == 0) {
         s->plan = plan;
         s->seen = calloc(plan->n_cells + 1, sizeof *s->seen);
+        s->like = calloc(plan->n_cells + 1, sizeof *s->like);
         s->hosts = calloc(n_hosts + 1, sizeof *s->hosts);
-        failed = s->seen && s->hosts ? 0 : -1;
+        failed = s->seen && s->like && s->hosts ? 0 : -1;
     }
+    if (failed == 0)
+        find_alike(s);
     for (size_t i = 0; i < n_hosts && failed == 0; i++) {
         s->n_hosts++;
         failed = copy_host(s, &s->hosts[i], &hosts[i], variants);
@@ -122,6 +136,7 @@ void schedule_free(struct schedule **ps)
     free(s->hosts);
     free(s->trials);
     free(s->seen);
+    free(s->like);
     free(s);
 }
 

@@ -387,6 +387,18 @@ static void the_time_left_is_what_the_slowest_host_still_needs(void **state)
                      86); /* b has them all before it */
 }
 
+static void a_cell_that_was_not_seen_is_expected_to_take_what_its_guest_did_else_what_all_did(
+    void **state)
+{
+    struct scene *s = *state;
+    s->guests[1].name = s->names[0];
+    draw(s, 1);
+    schedule_saw(s->schedule, 0, NS_PER_S);
+    schedule_saw(s->schedule, 3, 10 * NS_PER_S);
+    /* 2 x 12 x 1 s, 12 x 5.5 s, and 5 x 10 s. */
+    assert_int_equal(schedule_left_ns(s->schedule, 0) / NS_PER_S, 140);
+}
+
 #define WITH_SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -408,6 +420,8 @@ int main(void)
         WITH_SCENE(an_identical_host_takes_over_with_warm_ups_of_its_own),
         WITH_SCENE(under_all_nothing_moves),
         WITH_SCENE(the_time_left_is_what_the_slowest_host_still_needs),
+        WITH_SCENE(
+            a_cell_that_was_not_seen_is_expected_to_take_what_its_guest_did_else_what_all_did),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
