@@ -80,7 +80,11 @@ static void on_interrupt(uv_signal_t *signal, int number)
               stderr);
         _exit(128 + number);
     }
-    fputs("Cancelling and cleaning this host; again to leave at once.\n", stderr);
+    fputs(r->stopping ? "This host is being cleaned; again to leave at once.\n"
+                      : "Cancelling and cleaning this host; again to leave at once.\n",
+          stderr);
+    if (r->stopping)
+        return;
     if (r->submitted)
         cancel_campaign(r);
     else if (r->client)
@@ -297,21 +301,39 @@ static void tell_logs(const struct running *r, const struct err *e)
     }
 }
 
+/* With the loop turning, so that Ctrl-C is heard meanwhile. */
+static bool stop_child(struct running *r, struct child *c, int wait_s)
+{
+    const int64_t deadline_ns = clock_monotonic_ns() + wait_s * NS_PER_S;
+    if (!child_ended(c))
+        kill(c->pid, SIGTERM);
+    while (!child_ended(c) && clock_monotonic_ns() < deadline_ns)
+        look_again(r, NULL);
+    return child_stop(c, clock_monotonic_ns());
+}
+
+/* From here on Ctrl-C ends coordctl as it does any program: there is nothing left to clean. */
+static void leave_signals(struct running *r)
+{
+    for (size_t i = 0; i < 3; i++)
+        uv_signal_stop(&r->signals[i]);
+}
+
 /* The agent first: it cleans the host while the coordinator can still take what its spool holds. */
 static void stop(struct running *r)
 {
     r->stopping = true;
-    int64_t now_ns = clock_monotonic_ns();
-    if (!child_stop(&r->agent, now_ns + AGENT_STOP_S * NS_PER_S)) {
+    if (!stop_child(r, &r->agent, AGENT_STOP_S)) {
         fprintf(stderr, "plimsoll-agent did not stop within %d s and was killed; ",
                 (int)AGENT_STOP_S);
         child_print_log(&r->agent, stderr);
         clean_host();
     }
     client_close(&r->client);
-    child_stop(&r->coordinator, clock_monotonic_ns() + COORDINATOR_STOP_S * NS_PER_S);
+    stop_child(r, &r->coordinator, COORDINATOR_STOP_S);
     if (r->dead)
         clean_host();
+    leave_signals(r);
 }
 
 /* ---- Reporting ---- */
