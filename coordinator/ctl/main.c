@@ -166,7 +166,7 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--read-plan") == 0)
         return plan_read_child_main(); /* ourselves, as the child that plan_file_read starts */
     int code = dispatch(argc - 1, argv + 1);
-    if (fflush(stdout) != 0 && code == EXIT_GOOD) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_GOOD) {
         perror("coordctl: cannot write to standard output");
         return EXIT_CHECK_FAILED;
     }
