@@ -46,6 +46,9 @@ struct client_options {
 int client_target_find(const struct client_options *options, struct client_target *ret,
                        struct err *e);
 
+/* Whether a coordinator is named on the command line, or a client.conf is there, right or wrong. */
+bool client_is_configured(const struct client_options *options);
+
 struct client;
 
 /* Begins to connect on the caller's loop. */

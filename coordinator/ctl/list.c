@@ -83,15 +83,6 @@ static int list_remote(const struct client_options *o, unsigned most)
     return code;
 }
 
-static bool has_coordinator(const struct client_options *o)
-{
-    struct client_target target = {0};
-    cleanup_err struct err e = ERR_INIT;
-    bool found = client_target_find(o, &target, &e) == 0;
-    client_target_clear(&target);
-    return found || o->endpoint;
-}
-
 static int run(int argc, char **argv)
 {
     bool local = false;
@@ -115,5 +106,5 @@ static int run(int argc, char **argv)
         table_print(t, "  ", stdout);
         table_free(&t);
     }
-    return local || !has_coordinator(&o) ? EXIT_GOOD : list_remote(&o, (unsigned)most);
+    return local || !client_is_configured(&o) ? EXIT_GOOD : list_remote(&o, (unsigned)most);
 }

@@ -91,6 +91,12 @@ static int check_target(const struct client_target *t, const char *path, struct 
     return 0;
 }
 
+bool client_is_configured(const struct client_options *options)
+{
+    cleanup_free char *path = conf_path();
+    return options->endpoint || fs_exists(path);
+}
+
 int client_target_find(const struct client_options *options, struct client_target *ret,
                        struct err *e)
 {

@@ -212,6 +212,12 @@ static void runs_of_this_host_are_read_without_a_coordinator(void **state)
     expect(coordctl("list", NULL), EXIT_GOOD, "No campaign was run", NULL);
     make_run(runs);
     expect(coordctl("list", NULL), EXIT_GOOD, SCENE_ID, NULL);
+    char *wrong = file("wrong.conf", "coordinator = tcp\n");
+    setenv("PLIMSOLL_CLIENT_CONF", wrong, 1);
+    expect(coordctl("list", NULL), EXIT_USAGE, SCENE_ID, "wrong.conf:1");
+    expect(coordctl("list", "--local", NULL), EXIT_GOOD, SCENE_ID, NULL);
+    setenv("PLIMSOLL_CLIENT_CONF", "/nonexistent", 1);
+    free(wrong);
     expect(coordctl("status", SCENE_ID, NULL), EXIT_GOOD, "2 of 2 trials are done", NULL);
     expect(coordctl("report", SCENE_ID, NULL), EXIT_GOOD, "process", NULL);
     expect(coordctl("report", SCENE_ID, "-o", json, "--format=json", NULL), EXIT_GOOD, NULL, NULL);
