@@ -35,6 +35,9 @@ struct connection {
     struct frame_stream *stream;
     uint64_t watch;
     int fd;
+    /* When it reached our listener; 0 where we connected. A runner connects for nothing but to
+     * report, so its first mark is stamped with this: the bytes come by a second wake-up. */
+    int64_t arrived_ns;
     unsigned marks;
     bool ready; /* said so, and serves requests */
 };
@@ -107,7 +110,8 @@ static int mark_take(struct connection *n, const Plimsoll__Mark *mark, int64_t n
         return err_set(e, ERR_PROTOCOL, "a mark of phase %d", phase);
     if (++n->marks > MOST_MARKS)
         return err_set(e, ERR_PROTOCOL, "more than %d marks on one connection", MOST_MARKS);
-    stamp(n->channel, stamps[phase], now_ns);
+    bool first = n->marks == 1 && n->arrived_ns;
+    stamp(n->channel, stamps[phase], first ? n->arrived_ns : now_ns);
     if (phase == PLIMSOLL__PHASE__PHASE_READY)
         n->ready = true;
     changed(n->channel);
@@ -179,7 +183,7 @@ static void connection_readable(void *arg, int64_t now_ns)
 }
 
 /* Takes the descriptor, also when it fails. */
-static int connection_add(struct channel *c, int fd, struct err *e)
+static int connection_add(struct channel *c, int fd, int64_t arrived_ns, struct err *e)
 {
     cleanup_close int owned = fd;
     struct connection *n = calloc(1, sizeof *n);
@@ -189,7 +193,11 @@ static int connection_add(struct channel *c, int fd, struct err *e)
         frame_stream_free(stream);
         return err_system(e, ENOMEM, "a guest's connection");
     }
-    *n = (struct connection){.channel = c, .next = c->connections, .stream = stream, .fd = fd};
+    *n = (struct connection){.channel = c,
+                             .next = c->connections,
+                             .stream = stream,
+                             .fd = fd,
+                             .arrived_ns = arrived_ns};
     if (stamper_watch(c->stamper, fd, connection_readable, n, &n->watch, e) < 0) {
         free(n);
         frame_stream_free(stream);
@@ -212,7 +220,6 @@ static void listener_close(struct channel *c)
 
 static void listener_readable(void *arg, int64_t now_ns)
 {
-    (void)now_ns; /* connecting is no mark: the bytes that follow are */
     struct channel *c = arg;
     cleanup_err struct err e = ERR_INIT;
     int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -223,7 +230,7 @@ static void listener_readable(void *arg, int64_t now_ns)
     } else if (c->n_open >= MOST_AT_ONCE || c->n_connections >= MOST_CONNECTIONS) {
         close(fd);
         err_set(&e, ERR_PROTOCOL, "the guest connected more often than a runner does");
-    } else if (connection_add(c, fd, &e) == 0) {
+    } else if (connection_add(c, fd, now_ns, &e) == 0) {
         return;
     }
     channel_break(c, &e);
@@ -327,7 +334,7 @@ int channel_connect(struct channel *c, const char *socket_path, struct err *e)
         return err_system(e, errno, "could not connect to %s", socket_path);
     stamper_lock(c->stamper);
     c->connects = true;
-    int result = connection_add(c, steal_fd(&fd), e);
+    int result = connection_add(c, steal_fd(&fd), 0, e);
     stamper_unlock(c->stamper);
     return result;
 }

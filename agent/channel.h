@@ -38,7 +38,8 @@ enum stamp {
 struct channel;
 
 /* Listens on a unix stream socket in a folder that the guest sees (containers, processes). Several
- * connections may come one after the other or at once; marks of all of them count. */
+ * connections may come one after the other or at once; marks of all of them count. A connection's
+ * first mark is stamped with the moment the connection arrived, later ones with their own. */
 int channel_listen(struct stamper *s, const char *socket_path, struct channel **ret, struct err *e);
 /* As above for a socket that QEMU made (virtio-serial); call when it is connectable. The channel
  * may be made before, so that it can be waited on: channel_new, then channel_connect. */

@@ -3,14 +3,16 @@
 """The start-up probe against witnesses that share no code with it.
 
 Containers and processes: the kernel's tracepoints, recorded by perf on the probe's own clock. The first
-instruction of the runner is witnessed by its exec, the request by the agent's next system call (it wakes the
-channel's waiter right after the stamp). Exit code 77: cannot run here, with the reason.
+instruction of the runner is witnessed by the page fault of its fetch (a program just executed has no page
+mapped yet), the request by the agent's next system call (it wakes the channel's waiter right after the
+stamp). Exit code 77: cannot run here, with the reason.
 """
 import argparse
 import os
 import re
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -43,28 +45,40 @@ def run_campaign(binaries, folder, guests, repeat, before=()):
 # ---- Processes and containers: the kernel's tracepoints ----
 
 
-def need_perf(folder):
+def entry_point(program):
+    """The address of an ELF64 program's first instruction (e_entry, gABI chapter 4)."""
+    with open(program, "rb") as f:
+        header = f.read(64)
+    if header[:5] != b"\x7fELF\x02":
+        sys.exit(f"{program}: not a 64-bit ELF program")
+    return struct.unpack_from("<Q", header, 24)[0]
+
+
+def need_perf(folder, entry):
     if not shutil.which("perf"):
         raise Skip("perf is not installed")
     data = os.path.join(folder, "try.data")
-    done = subprocess.run(trace_command(data) + ["true"], capture_output=True, text=True, check=False)
+    command = trace_command(data, entry) + ["true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Skip("perf cannot record the kernel's tracepoints here: " + done.stderr.strip()[-300:])
 
 
-def trace_command(data):
+def trace_command(data, entry):
     return ["perf", "record", "-q", "-o", data, "-k", "CLOCK_MONOTONIC", "-a",
             "-e", "sched:sched_process_exec",
+            "-e", "exceptions:page_fault_user", "--filter", f"address == {entry:#x} && ip == {entry:#x}",
             "-e", "syscalls:sys_enter_mkdir",
             "-e", "syscalls:sys_enter_write", "--filter", "count == 8", "--"]  # fmt: skip
 
 
 def read_trace(data, agent):
-    """Times of the runner's execs, and of the agent's 8-byte writes and its mkdirs (trial thread)."""
+    """Times of the runner's first instructions, and of the agent's 8-byte writes and its mkdirs (trial
+    thread)."""
     done = subprocess.run(
         ["perf", "script", "-i", data, "--ns", "-F", "comm,pid,tid,time,event,trace"],
         capture_output=True, text=True, check=True)  # fmt: skip
-    execs, calls, agents = [], [], set()
+    fetches, calls, agents = [], [], set()
     for line in done.stdout.splitlines():
         event = EVENT.match(line)
         if not event:
@@ -72,26 +86,26 @@ def read_trace(data, agent):
         comm, pid, tid, seconds, ns, name, fields = event.groups()
         at_ns = int(seconds) * 10**9 + int(ns)
         if name.endswith("sched_process_exec"):
-            file = re.search(r"filename=(\S+)", fields).group(1)
-            if file == agent:
+            if re.search(r"filename=(\S+)", fields).group(1) == agent:
                 agents.add(pid)
-            elif file == "/.plimsoll/runner":
-                execs.append(at_ns)
+        elif name.endswith("page_fault_user"):
+            if comm == "runner":
+                fetches.append(at_ns)
         elif pid != tid and comm != "stamper":
             calls.append((at_ns, pid, name.endswith("mkdir")))
     ours = [(at_ns, is_mkdir) for at_ns, pid, is_mkdir in calls if pid in agents]
-    return execs, [at for at, m in ours if not m], [at for at, m in ours if m]
+    return fetches, [at for at, m in ours if not m], [at for at, m in ours if m]
 
 
-def pair_trial(kind, samples, execs, writes, mkdirs):
-    """(request, [execs]) as witnessed, or None where more or fewer guests started than the agent's."""
+def pair_trial(kind, samples, fetches, writes, mkdirs):
+    """(request, [first instructions]) as witnessed, or None where more or fewer guests started than the agent's."""
     ready_ns = samples["start"][1]
     request_ns = ready_ns - samples["start"][0]
-    inside = [at for at in execs if request_ns - AFTER_NS < at < ready_ns + AFTER_NS]
+    inside = [at for at in fetches if request_ns - AFTER_NS < at < ready_ns + AFTER_NS]
     if len(inside) != (2 if kind == "lxc" else 1):
         return None
     # A process's first work after the request is its cgroup's folders; and its exec wakes the agent,
-    # which writes again, a little before the tracepoint. Containers' folders are made elsewhere.
+    # which writes again, a little before the first instruction. Containers' folders are made elsewhere.
     before_ns = inside[0]
     if kind == "process":
         before_ns = max((at for at in mkdirs if at < before_ns), default=0)
@@ -108,11 +122,11 @@ def judge_traced(kind, list_of_samples, trace, busy, verdicts):
         if not witnessed:
             missed += 1
             continue
-        request_ns, execs = witnessed
+        request_ns, firsts = witnessed
         requests.append((samples["start"][0] + request_ns, samples["start"][1]))
-        spans["start"].append((samples["start"][0], execs[-1] - request_ns))
+        spans["start"].append((samples["start"][0], firsts[-1] - request_ns))
         if "init" in spans:
-            spans["init"].append((samples["init"][0], execs[0] - request_ns))
+            spans["init"].append((samples["init"][0], firsts[0] - request_ns))
     words = f"{kind}, {'every core busy' if busy else 'idle'}"
     if missed:
         print(f"{words}: {missed} trials without a clear witness")
@@ -124,11 +138,12 @@ def judge_traced(kind, list_of_samples, trace, busy, verdicts):
 
 
 def containers(options, folder, verdicts):
-    need_perf(folder)
+    entry = entry_point(os.path.join(options.bin, "plimsoll-runner"))
+    need_perf(folder, entry)
     kinds = ["process", "lxc-app", "lxc"]
     data = os.path.join(folder, "perf.data")
     with load(options.busy):
-        report = run_campaign(options.bin, folder, kinds, 24, trace_command(data))
+        report = run_campaign(options.bin, folder, kinds, 24, trace_command(data, entry))
     trace = read_trace(data, os.path.join(options.bin, "plimsoll-agent"))
     found = trials(report)
     verdicts.phases(found)
@@ -138,7 +153,7 @@ def containers(options, folder, verdicts):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bin", required=True, help="folder of the built programs")
+    parser.add_argument("--bin", required=True, type=os.path.realpath, help="folder of the built programs")
     parser.add_argument("--busy", action="store_true", help="with a spinning process on every core")
     options = parser.parse_args()
     verdicts = Verdicts()

@@ -122,14 +122,30 @@ static void the_written_out_mark_is_what_the_encoder_makes(void **arg)
 static void a_mark_is_stamped_between_its_sending_and_its_being_seen(void **arg)
 {
     struct bench *b = *arg;
-    cleanup_close int fd = dial(b->path);
     int64_t before_ns = clock_monotonic_ns();
+    cleanup_close int fd = dial(b->path);
     say_phase(fd, PLIMSOLL__PHASE__PHASE_READY);
     assert_int_equal(wait_for(b, STAMP_READY), 0);
     int64_t after_ns = clock_monotonic_ns();
     int64_t at_ns = channel_stamped_ns(b->channel, STAMP_READY);
     assert_true(before_ns <= at_ns && at_ns <= after_ns);
     assert_int_equal(channel_stamped_ns(b->channel, STAMP_INIT), 0);
+}
+
+static void a_first_mark_is_stamped_when_its_connection_arrived(void **arg)
+{
+    struct bench *b = *arg;
+    int64_t before_ns = clock_monotonic_ns();
+    cleanup_close int fd = dial(b->path);
+    cleanup_close int later = dial(b->path);
+    say_phase(later, PLIMSOLL__PHASE__PHASE_KERNEL);
+    assert_int_equal(wait_for(b, STAMP_KERNEL), 0); /* so the earlier one was taken in as well */
+    int64_t arrived_ns = clock_monotonic_ns();
+    say_phase(fd, PLIMSOLL__PHASE__PHASE_INIT);
+    say_phase(fd, PLIMSOLL__PHASE__PHASE_READY);
+    assert_int_equal(wait_for(b, STAMP_READY), 0);
+    assert_in_range(channel_stamped_ns(b->channel, STAMP_INIT), before_ns, arrived_ns);
+    assert_true(channel_stamped_ns(b->channel, STAMP_READY) > arrived_ns);
 }
 
 static void a_mark_counts_although_its_sender_is_gone(void **arg)
@@ -421,6 +437,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_written_out_mark_is_what_the_encoder_makes),
         channel_test(a_mark_is_stamped_between_its_sending_and_its_being_seen),
+        channel_test(a_first_mark_is_stamped_when_its_connection_arrived),
         channel_test(a_mark_counts_although_its_sender_is_gone),
         channel_test(marks_may_come_over_several_connections),
         channel_test(the_first_mark_of_a_kind_counts),
