@@ -33,6 +33,16 @@ int(err_set)(struct err *e, enum err_code code, const char *format, ...)
     return -1;
 }
 
+/* Libraries have numbers of their own, libzmq's begin at 156384712, which libc does not know. */
+static char *describe(const char *what, int errnum)
+{
+    const char *known = strerrordesc_np(errnum);
+    char *text = NULL;
+    int n = known ? asprintf(&text, "%s: %s", what, known)
+                  : asprintf(&text, "%s: error %d", what, errnum);
+    return n < 0 ? NULL : text;
+}
+
 int(err_system)(struct err *e, int errnum, const char *format, ...)
 {
     if (!e)
@@ -41,9 +51,7 @@ int(err_system)(struct err *e, int errnum, const char *format, ...)
     va_start(args, format);
     char *what = format_text(format, args);
     va_end(args);
-    char *text = NULL;
-    if (asprintf(&text, "%s: %s", what ? what : "system call", strerrordesc_np(errnum)) < 0)
-        text = NULL;
+    char *text = describe(what ? what : "system call", errnum);
     free(what);
     replace_text(e, text);
     e->code = ERR_SYSTEM;

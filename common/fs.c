@@ -82,8 +82,9 @@ int fs_write_kernel(const char *path, const char *text, struct err *e)
     cleanup_close int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return err_system(e, errno, "cannot open %s", path);
-    if (write(fd, text, strlen(text)) < 0)
-        return err_system(e, errno, "cannot write \"%s\" to %s", text, path);
+    ssize_t n = write(fd, text, strlen(text));
+    if (n < 0 || (size_t)n < strlen(text))
+        return err_system(e, n < 0 ? errno : EIO, "cannot write \"%s\" to %s", text, path);
     return 0;
 }
 
@@ -131,12 +132,15 @@ int fs_write_atomic(const char *path, const void *data, size_t length, mode_t mo
 
 int fs_make_dirs(const char *path, mode_t mode, struct err *e)
 {
+    if (path[0] == '\0')
+        return err_set(e, ERR_INPUT, "cannot make a folder without a name");
     cleanup_free char *part = fs_path("%s", path);
     for (char *slash = part; slash; *slash = '/') {
         slash = strchr(slash + 1, '/');
         if (slash)
             *slash = '\0';
-        if (mkdir(part, mode) < 0 && errno != EEXIST)
+        int made = mkdir(part, mode);
+        if ((made < 0 && errno != EEXIST) || (made == 0 && sync_folder_of(part) < 0))
             return err_system(e, errno, "cannot make the folder %s", part);
         if (!slash)
             break;
@@ -147,41 +151,83 @@ int fs_make_dirs(const char *path, mode_t mode, struct err *e)
     return 0;
 }
 
-static int remove_below(int parent, const char *name, dev_t device);
+/* A tree may be as deep as a guest liked to make it, and each level takes a descriptor and a piece
+ * of the stack: what lies deeper than this is first moved up to the top. */
+enum { TREE_MOST_DEPTH = 64 };
 
-static int remove_entries(int fd, dev_t device)
+struct removal {
+    int top; /* the tree's own folder */
+    dev_t device;
+    unsigned moved; /* numbers the names of what was moved up */
+};
+
+static int remove_below(struct removal *r, int parent, const char *name, int depth);
+
+/* Takes the descriptor. */
+static int remove_entries(struct removal *r, int fd, int depth)
 {
-    DIR *folder = fdopendir(fd);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
     if (!folder) {
-        close(fd);
+        if (fd >= 0)
+            close(fd);
         return -1;
     }
     int failed = 0;
     struct dirent *entry;
     while (!failed && (entry = readdir(folder)))
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            failed = remove_below(dirfd(folder), entry->d_name, device);
+            failed = remove_below(r, dirfd(folder), entry->d_name, depth);
     int saved = errno;
     closedir(folder);
     errno = saved;
     return failed;
 }
 
-static int remove_below(int parent, const char *name, dev_t device)
+static int move_up(struct removal *r, int parent, const char *name)
+{
+    char to[32];
+    int failed;
+    do {
+        snprintf(to, sizeof to, "deep-%u", r->moved++);
+        failed = renameat2(parent, name, r->top, to, RENAME_NOREPLACE);
+    } while (failed && errno == EEXIST);
+    return failed;
+}
+
+static int remove_below(struct removal *r, int parent, const char *name, int depth)
 {
     struct stat st;
     if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -1;
     if (!S_ISDIR(st.st_mode))
         return unlinkat(parent, name, 0);
-    if (st.st_dev != device) {
+    if (st.st_dev != r->device) {
         errno = EXDEV;
         return -1;
     }
+    if (depth == TREE_MOST_DEPTH)
+        return move_up(r, parent, name);
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || remove_entries(fd, device) < 0)
+    if (remove_entries(r, fd, depth + 1) < 0)
         return -1;
     return unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+/* What is moved up may come behind the place where the reading of the top is: once more, then. */
+static int remove_folder(const char *path, dev_t device)
+{
+    cleanup_close int top = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct removal r = {.top = top, .device = device};
+    unsigned moved_before;
+    if (top < 0)
+        return -1;
+    do {
+        moved_before = r.moved;
+        int again = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (remove_entries(&r, again, 1) < 0)
+            return -1;
+    } while (r.moved > moved_before);
+    return rmdir(path);
 }
 
 int fs_remove_tree(const char *path, struct err *e)
@@ -189,7 +235,7 @@ int fs_remove_tree(const char *path, struct err *e)
     struct stat st;
     if (lstat(path, &st) < 0)
         return errno == ENOENT ? 0 : err_system(e, errno, "cannot remove %s", path);
-    if (remove_below(AT_FDCWD, path, st.st_dev) < 0)
+    if ((S_ISDIR(st.st_mode) ? remove_folder(path, st.st_dev) : unlink(path)) < 0)
         return err_system(e, errno, "cannot remove %s", path);
     return 0;
 }

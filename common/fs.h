@@ -24,7 +24,8 @@ int fs_write_kernel(const char *path, const char *text, struct err *e);
 /* Writes a new file beside `path`, syncs it, renames it over `path`, syncs the folder. */
 int fs_write_atomic(const char *path, const void *data, size_t length, mode_t mode, struct err *e);
 
-/* Makes a folder and its parents; one that exists is fine. */
+/* Makes a folder and its parents, and syncs the folder that each new one is in; one that exists is
+ * fine. */
 int fs_make_dirs(const char *path, mode_t mode, struct err *e);
 
 /* Removes a tree without following symbolic links and without leaving its file system (a mount

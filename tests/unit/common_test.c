@@ -9,8 +9,10 @@
 #include "tests/cmocka_with_needs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 static char folder[] = "/tmp/plimsoll-common-XXXXXX";
@@ -48,6 +50,14 @@ static void a_moved_error_leaves_nothing_behind(void **state)
     assert_int_equal(from.code, ERR_NONE);
     assert_int_equal(to.code, ERR_TIMEOUT);
     assert_string_equal(err_text(&to), "late");
+}
+
+static void an_error_number_of_a_library_is_told_as_a_number(void **state)
+{
+    (void)state;
+    cleanup_err struct err e = ERR_INIT;
+    err_system(&e, 156384765, "cannot send"); /* libzmq's ETERM */
+    assert_string_equal(err_text(&e), "cannot send: error 156384765");
 }
 
 static void a_written_file_reads_back_whole(void **state)
@@ -108,6 +118,47 @@ static void removing_a_tree_spares_what_its_links_point_to(void **state)
     assert_false(fs_exists(top));
     assert_true(fs_exists(kept));
     assert_int_equal(fs_remove_tree(top, NULL), 0);
+}
+
+static void make_chain(const char *top, int depth)
+{
+    assert_int_equal(mkdir(top, 0700), 0);
+    int at = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < depth; i++) {
+        /* The names that a removal gives, so that they are taken where it wants one. */
+        const char *name = i % 2 ? "deep-0" : "deep-1";
+        assert_int_equal(mkdirat(at, name, 0700), 0);
+        int below = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(below >= 0);
+        close(at);
+        at = below;
+    }
+    close(at);
+}
+
+static void a_tree_deeper_than_descriptors_last_is_removed(void **state)
+{
+    (void)state;
+    cleanup_free char *top = fs_path("%s/chain", folder);
+    make_chain(top, 2000);
+    struct rlimit usual;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    struct rlimit few = {.rlim_cur = 100, .rlim_max = usual.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    cleanup_err struct err e = ERR_INIT;
+    int failed = fs_remove_tree(top, &e);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    assert_string_equal(err_text(&e), "no error");
+    assert_int_equal(failed, 0);
+    assert_false(fs_exists(top));
+}
+
+static void a_folder_without_a_name_is_refused(void **state)
+{
+    (void)state;
+    cleanup_err struct err e = ERR_INIT;
+    assert_int_equal(fs_make_dirs("", 0700, &e), -1);
+    assert_int_equal(e.code, ERR_INPUT);
 }
 
 static void a_folder_cannot_be_made_where_a_file_stands(void **state)
@@ -184,10 +235,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_error_reads_from_what_was_attempted_to_what_went_wrong),
         cmocka_unit_test(a_moved_error_leaves_nothing_behind),
+        cmocka_unit_test(an_error_number_of_a_library_is_told_as_a_number),
         cmocka_unit_test(a_written_file_reads_back_whole),
         cmocka_unit_test(a_file_above_the_bound_is_refused),
         cmocka_unit_test(a_fifo_and_a_folder_are_refused_at_once),
         cmocka_unit_test(removing_a_tree_spares_what_its_links_point_to),
+        cmocka_unit_test(a_tree_deeper_than_descriptors_last_is_removed),
+        cmocka_unit_test(a_folder_without_a_name_is_refused),
         cmocka_unit_test(a_folder_cannot_be_made_where_a_file_stands),
         cmocka_unit_test(sha256_of_abc_is_the_published_one),
         cmocka_unit_test(variance_survives_a_large_offset),
