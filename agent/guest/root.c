@@ -13,7 +13,7 @@
 #include <sys/un.h>
 
 /* Numeric user and group ids in an overlay's upper layer are the host's: nothing is shifted. */
-enum { FOLDER_MODE = 0755, SOCKET_MODE = 0666 };
+enum { FOLDER_MODE = 0755 };
 
 static int mount_noted(struct guest *g, struct guest_root *r, const char *source,
                        const char *target, const char *type, unsigned long flags, const char *data,
@@ -26,11 +26,36 @@ static int mount_noted(struct guest *g, struct guest_root *r, const char *source
     return 0;
 }
 
+/* An image may hold anything, and these paths are resolved on the host: a link in it would lead
+ * what is made or mounted there out of the guest's root. Nothing of the guest runs yet. */
+static int must_be(const char *path, mode_t kind, struct err *e)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return err_system(e, errno, "cannot look at %s", path);
+    if ((st.st_mode & S_IFMT) != kind)
+        return err_set(e, ERR_UNAVAILABLE, "%s is something else in the image; expected a %s", path,
+                       kind == S_IFDIR ? "folder" : "file");
+    return 0;
+}
+
 static int make_folder(const char *path, struct err *e)
 {
-    if (mkdir(path, FOLDER_MODE) < 0 && errno != EEXIST)
+    if (mkdir(path, FOLDER_MODE) == 0)
+        return 0;
+    if (errno != EEXIST)
         return err_system(e, errno, "cannot make the folder %s", path);
-    return 0;
+    return must_be(path, S_IFDIR, e);
+}
+
+static int make_file(const char *path, struct err *e)
+{
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+    if (fd >= 0)
+        return 0;
+    if (errno != EEXIST)
+        return err_system(e, errno, "cannot make %s", path);
+    return must_be(path, S_IFREG, e);
 }
 
 /* overlay takes its folders as one text, where these characters mean something. */
@@ -59,11 +84,8 @@ static int mount_overlay(struct guest *g, struct guest_root *r, struct err *e)
 static int bind_runner(struct guest *g, struct guest_root *r, struct err *e)
 {
     cleanup_free char *target = fs_path("%s/.plimsoll/runner", r->path);
-    int fd = open(target, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0755);
-    if (fd < 0)
-        return err_system(e, errno, "cannot make %s", target);
-    close(fd);
-    if (mount_noted(g, r, g->host->runner_path, target, NULL, MS_BIND, NULL, e) < 0)
+    if (make_file(target, e) < 0 ||
+        mount_noted(g, r, g->host->runner_path, target, NULL, MS_BIND, NULL, e) < 0)
         return -1;
     if (mount(NULL, target, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, NULL) < 0)
         return err_system(e, errno, "cannot make %s read-only", target);
@@ -76,13 +98,9 @@ static int bind_channel(struct guest *g, struct guest_root *r, struct err *e)
     cleanup_free char *target = fs_path("%s/.plimsoll/channel", r->path);
     cleanup_free char *socket = fs_path("%s/sock", source);
     if (make_folder(source, e) < 0 || make_folder(target, e) < 0 ||
-        mount_noted(g, r, source, target, NULL, MS_BIND, NULL, e) < 0 ||
-        channel_listen(g->stamper, socket, &g->channel, e) < 0)
+        mount_noted(g, r, source, target, NULL, MS_BIND, NULL, e) < 0)
         return -1;
-    /* The guest's user may be anybody; strangers on the host cannot get into the folder above. */
-    if (chmod(socket, SOCKET_MODE) < 0)
-        return err_system(e, errno, "cannot open %s to the guest", socket);
-    return 0;
+    return channel_listen(g->stamper, socket, &g->channel, e);
 }
 
 int root_prepare(struct guest *g, struct guest_root *r, struct err *e)
