@@ -76,14 +76,15 @@ static int next_serial(const struct host *host, unsigned *ret, struct err *e)
     return 0;
 }
 
-/* Only the owner may look into a guest's folder: sockets in it are open to the guest's own user. */
+/* Nobody else may pass through a guest's folder: the sockets in it are open to the guest's own
+ * user, whoever that is. */
 static int make_folder(struct guest *g, struct err *e)
 {
     cleanup_free char *above = fs_path("%s/guests", g->host->state_folder);
     if (fs_make_dirs(above, 0711, e) < 0)
         return -1;
     g->folder = fs_path("%s/%s", above, g->name);
-    if (mkdir(g->folder, 0711) < 0)
+    if (mkdir(g->folder, 0700) < 0)
         return err_system(e, errno, "cannot make the guest's folder %s", g->folder);
     return 0;
 }
