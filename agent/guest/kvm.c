@@ -25,7 +25,8 @@
 
 extern char **environ;
 
-enum { LINKS = 100000 }; /* "pl" + 8 + 5 digits is what a device's name holds */
+/* "pl" + 8 + 5 digits is what a device's name holds; the number 0 is the bridge's. */
+enum { LINKS = 99999 };
 
 struct guest_state {
     virConnectPtr connection; /* borrowed */
@@ -102,7 +103,7 @@ static int network_prepare(struct guest *g, struct guest_state *s, struct kvm_do
         return 0;
     if (host_bridge(g->host, &d->bridge, e) < 0)
         return -1;
-    s->link = fs_path("pl%s%u", g->host->id, g->serial % LINKS);
+    s->link = fs_path("pl%s%u", g->host->id, 1 + g->serial % LINKS);
     d->link = s->link;
     return 0;
 }
