@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A frame takes 64 KiB; a reason is for a person. */
 enum { REASON_MOST_BYTES = 8 << 10 };
@@ -315,7 +316,7 @@ static Plimsoll__Result *finish(struct trial *t, Plimsoll__Assign **assign, stru
         close(t->lock_fd);
     record_give(&t->record, result);
     give_texts(t, failed, result);
-    verdict_contamination(result, t->bench->host->n_cpus);
+    verdict_contamination(result, (int)sysconf(_SC_NPROCESSORS_ONLN));
     image_free(&t->image);
     return result;
 }

@@ -14,7 +14,8 @@ void verdict_add(Plimsoll__Result *r, Plimsoll__Outcome outcome, const char *for
  * Processor time is related to the window from request to ready: other_cpu above a quarter of one
  * processor   suspect steal above 2% of all processors             suspect, above 10% rejected
  *   canary half as slow again after as before    suspect
- * Figures of our own; what they catch is shown with each report. */
+ * `n_cpus` are all of the host that are online, whichever guests may use: steal is counted over
+ * them. Figures of our own; what they catch is shown with each report. */
 void verdict_contamination(Plimsoll__Result *r, int n_cpus);
 
 #endif
