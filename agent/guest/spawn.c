@@ -218,6 +218,15 @@ static int run_child(struct spawn *s, pid_t *ret_pid, struct err *e)
     return 0;
 }
 
+/* Without a descriptor of it nobody would notice its end. */
+static int abandon(pid_t pid, int errnum, struct err *e)
+{
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    return err_system(e, errnum, "cannot watch process %d", (int)pid);
+}
+
 int spawn_confined(const struct spawn_request *request, pid_t *ret_pid, int *ret_pidfd,
                    int64_t *ret_started_ns, struct err *e)
 {
@@ -229,8 +238,11 @@ int spawn_confined(const struct spawn_request *request, pid_t *ret_pid, int *ret
     close_cgroup(&s);
     if (result < 0)
         return -1;
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd < 0)
+        return abandon(pid, errno, e);
     *ret_pid = pid;
-    *ret_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    *ret_pidfd = pidfd;
     *ret_started_ns = s.started_ns;
     return 0;
 }
