@@ -131,17 +131,31 @@ static int draw_id(const char *path, char ret[9], struct err *e)
 static int read_id(const char *state_folder, char ret[9], struct err *e)
 {
     cleanup_free char *path = fs_path("%s/id", state_folder);
-    if (!fs_exists(path))
-        return draw_id(path, ret, e);
     cleanup_free char *text = NULL;
     size_t length = 0;
-    if (fs_read(path, 64, &text, &length, e) < 0)
-        return -1;
+    cleanup_err struct err reading = ERR_INIT;
+    if (fs_read(path, 64, &text, &length, &reading) < 0)
+        return reading.errnum == ENOENT ? draw_id(path, ret, e) : err_move(e, &reading);
     text[strcspn(text, "\n")] = '\0';
     if (!registry_is_id(text))
         return err_set(e, ERR_INPUT, "%s:1: expected 8 lower-case hex digits, the agent's id",
                        path);
     memcpy(ret, text, 9);
+    return 0;
+}
+
+/* Entries in the run folder are believed: they say whose journals to undo. In /tmp anybody could
+ * have made the folder before us. */
+static int check_run_folder(const char *path, struct err *e)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0)
+        return err_system(e, errno, "cannot look at %s", path);
+    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)))
+        return err_set(e, ERR_REFUSED,
+                       "%s: expected a folder that belongs to user %u and that nobody else may "
+                       "write to",
+                       path, (unsigned)geteuid());
     return 0;
 }
 
@@ -151,7 +165,9 @@ static int make_folders(const struct host *h, struct err *e)
     cleanup_free char *agents = fs_path("%s/agents", h->run_folder);
     if (fs_make_dirs(h->state_folder, 0711, e) < 0 || fs_make_dirs(guests, 0711, e) < 0)
         return -1;
-    return fs_make_dirs(agents, 0755, e);
+    if (fs_make_dirs(agents, 0755, e) < 0)
+        return -1;
+    return check_run_folder(agents, e);
 }
 
 static int open_journal(struct host *h, struct err *e)

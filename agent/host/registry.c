@@ -41,8 +41,9 @@ static int lock_entry(const char *path, int flags, int *ret_fd, struct err *e)
             return err_set(e, ERR_NOT_FOUND, "there is no %s", path);
         if (fd < 0)
             return err_system(e, errno, "cannot open %s", path);
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-            return err_set(e, ERR_REFUSED, "the agent of %s is alive", path);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+            return errno == EWOULDBLOCK ? err_set(e, ERR_REFUSED, "the agent of %s is alive", path)
+                                        : err_system(e, errno, "cannot lock %s", path);
         if (!is_same_file(fd, path))
             continue;
         *ret_fd = steal_fd(&fd);

@@ -76,6 +76,19 @@ static void a_second_agent_on_a_state_folder_is_refused(void **state)
     assert_true(is_registered(f, f->host.id));
 }
 
+static void a_run_folder_that_others_may_write_to_is_refused(void **state)
+{
+    struct agent_fixture *f = *state;
+    cleanup_free char *agents = fs_path("%s/run/agents", f->folder);
+    assert_int_equal(chmod(agents, 0777), 0);
+    cleanup_err struct err e = ERR_INIT;
+    struct host h = other_host(f, "other");
+    assert_int_equal(host_open(&h, &e), -1);
+    assert_int_equal(e.code, ERR_REFUSED);
+    assert_non_null(strstr(err_text(&e), agents));
+    assert_int_equal(chmod(agents, 0755), 0);
+}
+
 static void a_copied_state_folder_is_refused(void **state)
 {
     struct agent_fixture *f = *state;
@@ -377,6 +390,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOST_TEST(an_id_is_drawn_once),
         HOST_TEST(a_second_agent_on_a_state_folder_is_refused),
+        HOST_TEST(a_run_folder_that_others_may_write_to_is_refused),
         HOST_TEST(a_copied_state_folder_is_refused),
         HOST_TEST(an_id_that_is_none_is_named),
         HOST_TEST(a_killed_agent_is_cleaned_by_any_other),
