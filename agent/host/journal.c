@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 enum { JOURNAL_MOST_BYTES = 16 << 20, ARGUMENTS = 2, KIND_BYTES = 16 };
 
@@ -181,6 +182,21 @@ static void format_entries(const struct entry *entry, FILE *out)
     fprintf(out, "%llu %s %s %s\n", (unsigned long long)entry->number, entry->kind, first, second);
 }
 
+static void close_file(struct journal *j)
+{
+    if (j->fd >= 0)
+        close(j->fd);
+    j->fd = -1;
+}
+
+/* Of the file that stands at the path: what is appended to one that was replaced is lost. */
+static int open_end(struct journal *j, struct err *e)
+{
+    if (j->fd < 0)
+        j->fd = open(j->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    return j->fd < 0 ? err_system(e, errno, "cannot open %s", j->path) : 0;
+}
+
 static int rewrite(struct journal *j, struct err *e)
 {
     cleanup_free char *text = NULL;
@@ -192,23 +208,21 @@ static int rewrite(struct journal *j, struct err *e)
     fprintf(out, "%s\n", boot);
     format_entries(j->newest, out);
     fclose(out);
-    if (fs_write_atomic(j->path, text, length, 0600, e) < 0)
-        return -1;
-    int fd = open(j->path, O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (fd < 0)
-        return err_system(e, errno, "cannot open %s", j->path);
-    if (j->fd >= 0)
-        close(j->fd);
-    j->fd = fd;
-    return 0;
+    int failed = fs_write_atomic(j->path, text, length, 0600, e);
+    close_file(j); /* it may have been replaced even so */
+    return failed ? -1 : open_end(j, e);
 }
 
 int journal_open(const char *path, struct journal **ret, struct err *e)
 {
     cleanup_free char *text = NULL;
     size_t length = 0;
-    if (fs_exists(path) && fs_read(path, JOURNAL_MOST_BYTES, &text, &length, e) < 0)
-        return err_prefix(e, "the journal of borrowed host state");
+    cleanup_err struct err reading = ERR_INIT;
+    if (fs_read(path, JOURNAL_MOST_BYTES, &text, &length, &reading) < 0 &&
+        reading.errnum != ENOENT) {
+        err_prefix(&reading, "the journal of borrowed host state");
+        return err_move(e, &reading);
+    }
     struct journal *j = calloc(1, sizeof(*j));
     if (!j)
         return err_system(e, ENOMEM, "cannot open %s", path);
@@ -232,8 +246,7 @@ void journal_close(struct journal **j)
         return;
     while ((*j)->newest)
         forget(*j, (*j)->newest->number);
-    if ((*j)->fd >= 0)
-        close((*j)->fd);
+    close_file(*j);
     pthread_mutex_destroy(&(*j)->lock);
     free((*j)->path);
     free(*j);
@@ -242,15 +255,30 @@ void journal_close(struct journal **j)
 
 /* ---- Borrowing ---- */
 
-static int append(struct journal *j, const char *line, struct err *e)
+static int write_synced(int fd, const char *line)
 {
     size_t length = strlen(line);
-    ssize_t n = write(j->fd, line, length);
-    if (n < 0 || (size_t)n < length)
-        return err_system(e, n < 0 ? errno : ENOSPC, "cannot write %s", j->path);
-    if (fdatasync(j->fd) < 0)
-        return err_system(e, errno, "cannot sync %s", j->path);
-    return 0;
+    ssize_t n = write(fd, line, length);
+    if (n >= 0 && (size_t)n < length)
+        errno = ENOSPC;
+    return n < 0 || (size_t)n < length || fdatasync(fd) < 0 ? -1 : 0;
+}
+
+/* A line that did not get through is cut off again, which takes no room on a full disk: half of it
+ * would spoil the next one, and what that one is about would never be given back. */
+static int append(struct journal *j, const char *line, struct err *e)
+{
+    struct stat before;
+    if (open_end(j, e) < 0)
+        return -1;
+    if (fstat(j->fd, &before) < 0)
+        return err_system(e, errno, "cannot write %s", j->path);
+    if (write_synced(j->fd, line) == 0)
+        return 0;
+    err_system(e, errno, "cannot write %s", j->path);
+    if (ftruncate(j->fd, before.st_size) < 0)
+        log_error("%s: cannot cut off a failed write: %s", j->path, strerrordesc_np(errno));
+    return -1;
 }
 
 static int borrow(struct journal *j, const char *kind, const char *first, const char *second,
@@ -268,9 +296,6 @@ static int borrow(struct journal *j, const char *kind, const char *first, const 
         j->newest = entry;
         j->next++;
         *ret_entry = number;
-    } else {
-        /* Half a line would spoil the next one. */
-        rewrite(j, NULL);
     }
     pthread_mutex_unlock(&j->lock);
     return result;

@@ -4,6 +4,7 @@
 // skipped without it.
 #include "tests/cmocka_with_needs.h"
 
+#include "agent/guest/common.h"
 #include "agent/guest/spawn.h"
 #include "agent/host/bridge.h"
 #include "agent/host/cgroup.h"
@@ -81,6 +82,32 @@ static struct journal *opened(const struct place *p)
     return j;
 }
 
+/* Changes the setting through a journal; *ret_entry is what undoes it. */
+static void set(struct journal *j, const struct place *p, const char *value, uint64_t *ret_entry)
+{
+    assert_int_equal(journal_write_setting(j, p->setting, value, ret_entry, NULL), 0);
+}
+
+/* As a crash leaves it: the setting was "old" and is "new", nothing is undone. */
+static void crash_with_a_setting(const struct place *p)
+{
+    uint64_t entry = 0;
+    put(p->setting, "old");
+    struct journal *j = opened(p);
+    set(j, p, "new", &entry);
+    journal_close(&j);
+}
+
+/* The next life gives everything back: `n` things. */
+static void next_life_undoes(const struct place *p, unsigned n)
+{
+    unsigned undone = 0;
+    struct journal *j = opened(p);
+    assert_int_equal(journal_undo_all(j, &undone, NULL), 0);
+    assert_int_equal(undone, n);
+    journal_close(&j);
+}
+
 /* ---- Journal ---- */
 
 static void a_setting_is_given_back(void **state)
@@ -89,7 +116,7 @@ static void a_setting_is_given_back(void **state)
     uint64_t entry = 0;
     put(p->setting, "old");
     struct journal *j = opened(p);
-    assert_int_equal(journal_write_setting(j, p->setting, "new", &entry, NULL), 0);
+    set(j, p, "new", &entry);
     file_says(p->setting, "new");
     assert_int_equal(journal_undo(j, entry, NULL), 0);
     file_says(p->setting, "old");
@@ -103,8 +130,8 @@ static void the_next_life_gives_back_newest_first(void **state)
     unsigned undone = 0;
     put(p->setting, "one");
     struct journal *j = opened(p);
-    assert_int_equal(journal_write_setting(j, p->setting, "two", &entry, NULL), 0);
-    assert_int_equal(journal_write_setting(j, p->setting, "six", &entry, NULL), 0);
+    set(j, p, "two", &entry);
+    set(j, p, "six", &entry);
     journal_close(&j); /* as a crash leaves it: nothing is undone */
     file_says(p->setting, "six");
     j = opened(p);
@@ -144,50 +171,63 @@ static void what_was_given_back_is_not_given_back_again(void **state)
 static void a_torn_last_line_is_dropped(void **state)
 {
     struct place *p = *state;
+    crash_with_a_setting(p);
+    add_to(p->journal, "2 setting /etc/host");
+    next_life_undoes(p, 1);
+    file_says(p->setting, "old");
+}
+
+/* Takes all the room that is left. */
+static void fill_disk(const char *path)
+{
+    static const char block[4096];
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    while (write(fd, block, sizeof block) > 0)
+        continue;
+}
+
+static void what_a_full_disk_cut_off_spoils_no_later_line(void **state)
+{
+    struct place *p = *state;
+    if (geteuid() != 0)
+        skip();
     uint64_t entry = 0;
-    unsigned undone = 0;
+    char *far = memset(malloc(8001), 'x', 8000);
+    far[8000] = '\0';
+    assert_int_equal(mount("none", p->folder, "tmpfs", 0, "size=64k"), 0);
+    cleanup_free char *filler = fs_path("%s/filler", p->folder);
     put(p->setting, "old");
     struct journal *j = opened(p);
-    assert_int_equal(journal_write_setting(j, p->setting, "new", &entry, NULL), 0);
+    fill_disk(filler);
+    assert_int_equal(journal_mount(j, "none", far, "tmpfs", 0, NULL, &entry, NULL), -1);
+    free(far);
+    assert_int_equal(unlink(filler), 0);
+    set(j, p, "new", &entry);
     journal_close(&j);
-    add_to(p->journal, "2 setting /etc/host");
-    j = opened(p);
-    assert_int_equal(journal_undo_all(j, &undone, NULL), 0);
-    assert_int_equal(undone, 1);
+    next_life_undoes(p, 1);
     file_says(p->setting, "old");
-    journal_close(&j);
+    assert_int_equal(umount(p->folder), 0);
 }
 
 static void a_spoilt_line_does_not_hide_the_others(void **state)
 {
     struct place *p = *state;
-    uint64_t entry = 0;
-    unsigned undone = 0;
-    put(p->setting, "old");
-    struct journal *j = opened(p);
-    assert_int_equal(journal_write_setting(j, p->setting, "new", &entry, NULL), 0);
-    journal_close(&j);
+    crash_with_a_setting(p);
     add_to(p->journal, "\x01\x02 what\n-5 setting\n7\n");
-    j = opened(p);
-    assert_int_equal(journal_undo_all(j, &undone, NULL), 0);
-    assert_int_equal(undone, 1);
-    journal_close(&j);
+    next_life_undoes(p, 1);
     file_says(p->setting, "old");
 }
 
 static void what_was_borrowed_before_a_reboot_is_forgotten(void **state)
 {
     struct place *p = *state;
-    unsigned undone = 0;
     put(p->setting, "new");
     cleanup_free char *text =
         fs_path("boot 00000000-0000-0000-0000-000000000000\n1 setting %s old\n", p->setting);
     put(p->journal, text);
-    struct journal *j = opened(p);
-    assert_int_equal(journal_undo_all(j, &undone, NULL), 0);
-    assert_int_equal(undone, 0);
+    next_life_undoes(p, 0);
     file_says(p->setting, "new");
-    journal_close(&j);
 }
 
 static void of_choices_the_chosen_one_is_remembered(void **state)
@@ -196,7 +236,7 @@ static void of_choices_the_chosen_one_is_remembered(void **state)
     uint64_t entry = 0;
     put(p->setting, "always [madvise] never");
     struct journal *j = opened(p);
-    assert_int_equal(journal_write_setting(j, p->setting, "never", &entry, NULL), 0);
+    set(j, p, "never", &entry);
     put(p->setting, "");
     assert_int_equal(journal_undo(j, entry, NULL), 0);
     file_says(p->setting, "madvise");
@@ -264,6 +304,33 @@ static void a_bridge_comes_up_and_goes(void **state)
     assert_false(link_exists(name));
     assert_int_equal(bridge_remove(name, NULL), 0);
     journal_close(&j);
+}
+
+/* ---- Roots ---- */
+
+static void a_link_in_an_image_leads_nothing_out_of_the_root(void **state)
+{
+    struct place *p = *state;
+    if (geteuid() != 0)
+        skip();
+    cleanup_free char *outside = fs_path("%s/outside", p->folder);
+    cleanup_free char *image_root = fs_path("%s/image", p->folder);
+    cleanup_free char *trap = fs_path("%s/.plimsoll", image_root);
+    cleanup_free char *folder = fs_path("%s/guest", p->folder);
+    assert_int_equal(mount("none", p->folder, "tmpfs", 0, "size=1m"), 0);
+    assert_int_equal(mkdir(outside, 0755) | mkdir(image_root, 0755) | mkdir(folder, 0700), 0);
+    assert_int_equal(symlink(outside, trap), 0);
+    struct host host = {.journal = opened(p), .runner_path = (char *)"/bin/true"};
+    struct image image = {.root = image_root};
+    struct guest g = {.host = &host, .image = &image, .folder = folder};
+    struct guest_root root = {0};
+    cleanup_err struct err e = ERR_INIT;
+    assert_int_equal(root_prepare(&g, &root, &e), -1);
+    assert_non_null(strstr(err_text(&e), "/.plimsoll is something else in the image"));
+    assert_int_equal(rmdir(outside), 0); /* nothing was made in it */
+    assert_int_equal(root_release(&g, &root, NULL), 0);
+    journal_close(&host.journal);
+    assert_int_equal(umount(p->folder), 0);
 }
 
 /* ---- Cgroups and processes ---- */
@@ -397,6 +464,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_given_back_is_not_given_back_again, open_place,
                                         close_place),
         cmocka_unit_test_setup_teardown(a_torn_last_line_is_dropped, open_place, close_place),
+        cmocka_unit_test_setup_teardown(what_a_full_disk_cut_off_spoils_no_later_line, open_place,
+                                        close_place),
         cmocka_unit_test_setup_teardown(a_spoilt_line_does_not_hide_the_others, open_place,
                                         close_place),
         cmocka_unit_test_setup_teardown(what_was_borrowed_before_a_reboot_is_forgotten, open_place,
@@ -408,6 +477,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_mount_is_undone_even_when_somebody_did_it_before,
                                         open_place, close_place),
         cmocka_unit_test_setup_teardown(a_bridge_comes_up_and_goes, open_place, close_place),
+        cmocka_unit_test_setup_teardown(a_link_in_an_image_leads_nothing_out_of_the_root,
+                                        open_place, close_place),
         cmocka_unit_test(a_cgroup_kills_counts_and_goes_with_all_below),
         cmocka_unit_test(a_confined_process_is_nobody_on_one_core_in_its_cgroup),
         cmocka_unit_test(a_program_that_is_not_there_is_named),
