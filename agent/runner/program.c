@@ -16,6 +16,8 @@
 
 extern char **environ;
 
+enum { DRAIN_READS = 8 };
+
 /* The last RUNNER_OUTPUT_BYTES of what was said, as a ring. */
 struct tail {
     size_t total_bytes;
@@ -42,14 +44,18 @@ static int tail_take(const struct tail *t, ProtobufCBinaryData *ret)
     return 0;
 }
 
-/* What is there now. 0 when the pipe has ended. */
+/* What a full pipe holds at the most, so that a program which never stops talking does not keep us
+ * from its deadline. 0 when the pipe has ended. */
 static int output_drain(int fd, struct tail *t)
 {
     uint8_t buffer[16384];
-    ssize_t n;
-    while ((n = read(fd, buffer, sizeof buffer)) > 0)
-        tail_add(t, buffer, (size_t)n);
-    return n < 0 && (errno == EAGAIN || errno == EINTR);
+    ssize_t n = 1;
+    for (int i = 0; n > 0 && i < DRAIN_READS; i++) {
+        n = read(fd, buffer, sizeof buffer);
+        if (n > 0)
+            tail_add(t, buffer, (size_t)n);
+    }
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 /* In a process group of its own, so that whatever it starts can be killed with it. Returns errno.
@@ -95,7 +101,7 @@ static enum watch_end program_watch(int process, int output, int peer, int64_t u
         int n = poll(fds, 3, left_ms(until_ns));
         if (n < 0 && errno == EINTR)
             continue;
-        if (n == 0 && left_ms(until_ns) == 0)
+        if (left_ms(until_ns) == 0 && !fds[0].revents)
             return WATCH_DEADLINE;
         if (fds[1].revents && !output_drain(output, tail))
             fds[1].fd = -1; /* closed by the program: nothing more to poll for */

@@ -104,6 +104,16 @@ static void only_the_last_64_kib_of_output_are_kept(void **arg)
     program_finished_free(&f);
 }
 
+static void a_program_that_never_stops_talking_ends_at_its_deadline(void **arg)
+{
+    (void)arg;
+    Plimsoll__Finished *f = NULL;
+    assert_int_equal(run(SHELL("exec yes"), 200000000, &f), 0);
+    assert_int_equal(f->status, 128 + SIGKILL);
+    assert_true(f->elapsed_ns < UINT64_C(5000000000));
+    program_finished_free(&f);
+}
+
 static void a_program_past_its_deadline_is_killed_with_its_children(void **arg)
 {
     (void)arg;
@@ -162,6 +172,7 @@ int main(void)
         runner_test(death_by_a_signal_is_128_and_its_number),
         runner_test(a_program_that_is_not_there_is_127_with_words),
         runner_test(only_the_last_64_kib_of_output_are_kept),
+        runner_test(a_program_that_never_stops_talking_ends_at_its_deadline),
         runner_test(a_program_past_its_deadline_is_killed_with_its_children),
         runner_test(a_peer_that_hangs_up_ends_the_program),
         runner_test(a_program_gets_an_empty_input),
