@@ -5,6 +5,7 @@
 #include "agent/trial-check.h"
 #include "common/cleanup.h"
 #include "common/value.h"
+#include "proto/settings.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -19,50 +20,6 @@ static void *need(void *memory)
 }
 
 /* ---- A section as a plan without a word about it would give ---- */
-
-static Plimsoll__Strings *strings_of(const struct value *v)
-{
-    Plimsoll__Strings *s = need(malloc(sizeof *s));
-    plimsoll__strings__init(s);
-    s->item = need(calloc(v->n_items + 1, sizeof *s->item));
-    for (size_t i = 0; i < v->n_items; i++)
-        s->item[s->n_item++] = need(strdup(v->items[i]));
-    return s;
-}
-
-static Plimsoll__Value *value_of(const struct key_row *row, const struct value *v)
-{
-    Plimsoll__Value *to = need(malloc(sizeof *to));
-    plimsoll__value__init(to);
-    if (row->is_list) {
-        to->kind_case = PLIMSOLL__VALUE__KIND_LIST;
-        to->list = strings_of(v);
-        return to;
-    }
-    switch (row->type) {
-    case KEY_TEXT:
-    case KEY_NAME:
-    case KEY_CHOICE:
-        to->kind_case = PLIMSOLL__VALUE__KIND_TEXT;
-        to->text = need(strdup(v->text));
-        break;
-    case KEY_INTEGER:
-    case KEY_SIZE:
-    case KEY_DURATION:
-        to->kind_case = PLIMSOLL__VALUE__KIND_INTEGER;
-        to->integer = v->integer;
-        break;
-    case KEY_REAL:
-        to->kind_case = PLIMSOLL__VALUE__KIND_REAL;
-        to->real = v->real;
-        break;
-    case KEY_FLAG:
-        to->kind_case = PLIMSOLL__VALUE__KIND_FLAG;
-        to->flag = v->flag;
-        break;
-    }
-    return to;
-}
 
 static Plimsoll__Section *default_section(const struct catalog_entry *entry)
 {
@@ -79,12 +36,8 @@ static Plimsoll__Section *default_section(const struct catalog_entry *entry)
             continue;
         struct value v = {0};
         value_fallback(row, &v);
-        Plimsoll__Setting *setting = need(malloc(sizeof *setting));
-        plimsoll__setting__init(setting);
-        setting->key = need(strdup(row->name));
-        setting->value = value_of(row, &v);
+        s->settings[s->n_settings++] = setting_new(row, &v);
         value_clear(&v);
-        s->settings[s->n_settings++] = setting;
     }
     return s;
 }

@@ -2,6 +2,7 @@
 #include "proto/settings.h"
 
 #include "common/log.h"
+#include "common/value.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -54,14 +55,6 @@ const Plimsoll__Strings *settings_list(const Plimsoll__Section *s, const char *k
     return v ? v->list : NULL;
 }
 
-static const struct key_row *row_find(const struct key_row *rows, const char *name)
-{
-    for (; rows->name; rows++)
-        if (strcmp(rows->name, name) == 0)
-            return rows;
-    return NULL;
-}
-
 static Plimsoll__Value__KindCase kind_of(const struct key_row *row)
 {
     if (row->is_list)
@@ -78,12 +71,6 @@ static Plimsoll__Value__KindCase kind_of(const struct key_row *row)
     default:
         return PLIMSOLL__VALUE__KIND_INTEGER;
     }
-}
-
-static bool is_name(const char *text)
-{
-    size_t length = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-");
-    return length > 0 && length <= 63 && text[length] == '\0' && !strchr("._-", text[0]);
 }
 
 static bool is_choice(const struct key_row *row, const char *text)
@@ -104,7 +91,7 @@ static bool is_plain(const char *text)
 
 static int check_text(const struct key_row *row, const char *text, struct err *e)
 {
-    if (row->type == KEY_NAME && !is_name(text))
+    if (row->type == KEY_NAME && !name_is_good(text))
         return err_set(e, ERR_INPUT, "key `%s`: not a name", row->name);
     if (row->type == KEY_CHOICE && !is_choice(row, text))
         return err_set(e, ERR_INPUT, "key `%s`: `%s` is none of its choices", row->name, text);
@@ -113,6 +100,10 @@ static int check_text(const struct key_row *row, const char *text, struct err *e
     if (row->type == KEY_TEXT && row->most > 0 && strlen(text) > (size_t)row->most)
         return err_set(e, ERR_INPUT, "key `%s`: more than %lld bytes", row->name,
                        (long long)row->most);
+    if (row->type == KEY_TEXT && strlen(text) < (size_t)row->least)
+        return err_set(e, ERR_INPUT, "key `%s`: an empty text", row->name);
+    if (row->letters && !text_has_only(text, row->letters))
+        return err_set(e, ERR_INPUT, "key `%s`: a character that it may not have", row->name);
     return 0;
 }
 
@@ -178,7 +169,7 @@ static bool present(const Plimsoll__Section *s, const char *key)
 static int check_setting(const Plimsoll__Section *s, size_t i, const struct key_row *rows,
                          struct err *e)
 {
-    const struct key_row *row = row_find(rows, s->settings[i]->key);
+    const struct key_row *row = key_row_find(rows, s->settings[i]->key);
     if (!row)
         return err_set(e, ERR_INPUT, "unknown key `%s`", s->settings[i]->key);
     if (repeated(s, i))
@@ -197,4 +188,56 @@ int settings_check(const Plimsoll__Section *s, const struct key_row *rows, struc
             return err_prefix(e, "section `%s`", s->name);
         }
     return 0;
+}
+
+/* ---- Making one ---- */
+
+static void *need(void *memory)
+{
+    if (!memory)
+        abort();
+    return memory;
+}
+
+static Plimsoll__Strings *strings_new(const struct value *v)
+{
+    Plimsoll__Strings *s = need(malloc(sizeof *s));
+    plimsoll__strings__init(s);
+    s->item = need(calloc(v->n_items + 1, sizeof *s->item));
+    for (size_t i = 0; i < v->n_items; i++)
+        s->item[s->n_item++] = need(strdup(v->items[i]));
+    return s;
+}
+
+static Plimsoll__Value *value_new(const struct key_row *row, const struct value *v)
+{
+    Plimsoll__Value *to = need(malloc(sizeof *to));
+    plimsoll__value__init(to);
+    to->kind_case = kind_of(row);
+    switch (to->kind_case) {
+    case PLIMSOLL__VALUE__KIND_LIST:
+        to->list = strings_new(v);
+        break;
+    case PLIMSOLL__VALUE__KIND_TEXT:
+        to->text = need(strdup(v->text));
+        break;
+    case PLIMSOLL__VALUE__KIND_REAL:
+        to->real = v->real;
+        break;
+    case PLIMSOLL__VALUE__KIND_FLAG:
+        to->flag = v->flag;
+        break;
+    default:
+        to->integer = v->integer;
+    }
+    return to;
+}
+
+Plimsoll__Setting *setting_new(const struct key_row *row, const struct value *v)
+{
+    Plimsoll__Setting *s = need(malloc(sizeof *s));
+    plimsoll__setting__init(s);
+    s->key = need(strdup(row->name));
+    s->value = value_new(row, v);
+    return s;
 }

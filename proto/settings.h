@@ -20,7 +20,13 @@ bool settings_flag(const Plimsoll__Section *s, const char *key, bool fallback);
 /* NULL where absent. */
 const Plimsoll__Strings *settings_list(const Plimsoll__Section *s, const char *key);
 
-/* Checks what a peer sent against the rows: unknown, missing and repeated keys, types, bounds. */
+/* Checks what a peer sent against the rows: unknown, missing and repeated keys, types, bounds,
+ * letters. */
 int settings_check(const Plimsoll__Section *s, const struct key_row *rows, struct err *e);
+
+/* The setting of a row's key with this value, copied. Free with
+ * plimsoll__setting__free_unpacked, or with the section that it becomes part of. */
+struct value;
+Plimsoll__Setting *setting_new(const struct key_row *row, const struct value *v);
 
 #endif

@@ -3,6 +3,7 @@
 #include "coordinator/plan/reader.h"
 
 #include "common/cleanup.h"
+#include "proto/settings.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,59 +25,6 @@ static char *own(const char *text)
     return copy;
 }
 
-static Plimsoll__Strings *build_list(const struct value *v)
-{
-    Plimsoll__Strings *list = fresh(sizeof *list);
-    plimsoll__strings__init(list);
-    list->item = fresh((v->n_items + 1) * sizeof *list->item);
-    for (size_t i = 0; i < v->n_items; i++)
-        list->item[i] = own(v->items[i]);
-    list->n_item = v->n_items;
-    return list;
-}
-
-static void build_scalar(const struct value *v, const struct key_row *row, Plimsoll__Value *to)
-{
-    switch (row->type) {
-    case KEY_TEXT:
-    case KEY_NAME:
-    case KEY_CHOICE:
-        to->kind_case = PLIMSOLL__VALUE__KIND_TEXT;
-        to->text = own(v->text);
-        break;
-    case KEY_INTEGER:
-    case KEY_SIZE:
-    case KEY_DURATION:
-        to->kind_case = PLIMSOLL__VALUE__KIND_INTEGER;
-        to->integer = v->integer;
-        break;
-    case KEY_REAL:
-        to->kind_case = PLIMSOLL__VALUE__KIND_REAL;
-        to->real = v->real;
-        break;
-    case KEY_FLAG:
-        to->kind_case = PLIMSOLL__VALUE__KIND_FLAG;
-        to->flag = v->flag;
-        break;
-    }
-}
-
-static Plimsoll__Setting *build_setting(const struct value *v, const struct key_row *row)
-{
-    Plimsoll__Setting *setting = fresh(sizeof *setting);
-    plimsoll__setting__init(setting);
-    setting->key = own(row->name);
-    setting->value = fresh(sizeof *setting->value);
-    plimsoll__value__init(setting->value);
-    if (row->is_list) {
-        setting->value->kind_case = PLIMSOLL__VALUE__KIND_LIST;
-        setting->value->list = build_list(v);
-    } else {
-        build_scalar(v, row, setting->value);
-    }
-    return setting;
-}
-
 static Plimsoll__Section *build_section(const struct cell *c, const char *name, const char *plugin,
                                         const struct key_row *rows)
 {
@@ -92,7 +40,7 @@ static Plimsoll__Section *build_section(const struct cell *c, const char *name, 
         const struct key_row *row;
         const struct value *v = cell_value(c, rows[i].name, &row);
         if (v)
-            section->settings[section->n_settings++] = build_setting(v, row);
+            section->settings[section->n_settings++] = setting_new(row, v);
     }
     return section;
 }

@@ -284,6 +284,7 @@ static const struct key_row rows[] = {
     {.name = "packages", .type = KEY_TEXT, .is_list = true, .most = 16},
     {.name = "ratio", .type = KEY_REAL, .least = 0, .most = 1},
     {.name = "fast", .type = KEY_FLAG},
+    {.name = "unit", .type = KEY_TEXT, .least = 1, .most = 8, .letters = "abc.@"},
     {.name = NULL},
 };
 
@@ -359,7 +360,13 @@ static void what_a_peer_sent_is_checked_against_the_catalog(void **state)
     expect_wrong("colour", VALUE(INTEGER, integer, 1), "another type");
     expect_wrong("ratio", VALUE(REAL, real, 1.5), "out of range");
     expect_wrong("ratio", VALUE(REAL, real, 0.0 / 0.0), "out of range");
+    expect_wrong("unit", VALUE(TEXT, text, "a/b"), "may not have");
+    expect_wrong("unit", VALUE(TEXT, text, "@a"), "may not have");
+    expect_wrong("unit", VALUE(TEXT, text, ""), "empty");
     struct sample_section s;
+    fill(&s);
+    set(&s, "unit", VALUE(TEXT, text, "a@b.c"));
+    assert_int_equal(settings_check(&s.section, rows, NULL), 0);
     fill(&s);
     s.values[2].integer = 9;
     assert_int_equal(settings_check(&s.section, rows, NULL), -1);
