@@ -110,6 +110,11 @@ static int read_options(int argc, char **argv, struct options *o)
     return EXIT_WRONG;
 }
 
+static int exit_code(const struct err *e)
+{
+    return e->code == ERR_INPUT || e->code == ERR_NOT_FOUND ? EXIT_WRONG : EXIT_TROUBLE;
+}
+
 /* ---- Setting up and taking down ---- */
 
 /* More descriptors for guests' channels. Some hosts do not let even root have them. */
@@ -240,8 +245,6 @@ static int run_steps(struct agent *a, const char *config, struct err *e)
 {
     if (agent_config_load(config, &a->config, &a->host, e) < 0)
         return -1;
-    /* A peer that goes away must not end us, nor a guest's socket. */
-    signal(SIGPIPE, SIG_IGN);
     be_subreaper();
     raise_limits();
     a->zmq = zmq_ctx_new();
@@ -268,7 +271,7 @@ static int run(const char *config)
     if (!failed)
         return EXIT_GOOD;
     log_error("%s", err_text(&e));
-    return e.code == ERR_INPUT || e.code == ERR_NOT_FOUND ? EXIT_WRONG : EXIT_TROUBLE;
+    return exit_code(&e);
 }
 
 /* ---- The other two ---- */
@@ -314,7 +317,7 @@ static int doctor(const char *config)
         log_warning("%s", err_text(&removing));
     if (failed)
         log_error("%s", err_text(&e));
-    return !failed ? EXIT_GOOD : e.code == ERR_INPUT ? EXIT_WRONG : EXIT_TROUBLE;
+    return failed ? exit_code(&e) : EXIT_GOOD;
 }
 
 static int clean(const char *config)
@@ -335,7 +338,7 @@ static int clean(const char *config)
         log_info("removed %u things that killed agents left", removed);
     if (failed)
         log_error("%s", err_text(&e));
-    return !failed ? EXIT_GOOD : e.code == ERR_INPUT ? EXIT_WRONG : EXIT_TROUBLE;
+    return failed ? exit_code(&e) : EXIT_GOOD;
 }
 
 int main(int argc, char **argv)
@@ -345,6 +348,9 @@ int main(int argc, char **argv)
     if (code >= 0)
         return code;
     log_open("plimsoll-agent", o.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    /* A peer that goes away must not end us, nor a guest's socket, nor whoever reads what we print:
+     * something of ours would stay on the host. */
+    signal(SIGPIPE, SIG_IGN);
     if (o.clean)
         return clean(o.config);
     return o.doctor ? doctor(o.config) : run(o.config);
