@@ -89,17 +89,12 @@ static void on_committed(struct agent_session *s, const Plimsoll__Committed *c)
  * to get its result and need not give the trial out again. */
 static Plimsoll__Lease *lease_of_last_result(struct spool *spool)
 {
-    Plimsoll__Lease *lease = NULL;
     Plimsoll__Envelope *m = NULL;
     uint64_t sequence = 0;
-    while (spool_read(spool, sequence, &m, &sequence, NULL) == 0) {
-        if (m->result->lease) {
-            if (lease)
-                plimsoll__lease__free_unpacked(lease, NULL);
-            lease = lease_copy(m->result->lease);
-        }
-        frame_free(&m->base);
-    }
+    if (spool_read(spool, spool_newest(spool) - 1, &m, &sequence, NULL) < 0)
+        return NULL;
+    Plimsoll__Lease *lease = lease_copy(m->result->lease);
+    frame_free(&m->base);
     return lease;
 }
 
@@ -108,21 +103,9 @@ static Plimsoll__Lease *what_runs(struct agent_session *s)
     if (s->running)
         plimsoll__lease__free_unpacked(s->running, NULL);
     s->running = worker_running(s->worker);
-    if (!s->running && spool_pending(s->setup->spool) > 0)
+    if (!s->running && spool_newest(s->setup->spool) > 0)
         s->running = lease_of_last_result(s->setup->spool);
     return s->running;
-}
-
-static bool has_result_of(struct agent_session *s, const Plimsoll__Lease *lease)
-{
-    bool found = false;
-    Plimsoll__Envelope *m = NULL;
-    uint64_t sequence = 0;
-    while (!found && spool_read(s->setup->spool, sequence, &m, &sequence, NULL) == 0) {
-        found = lease_equal(m->result->lease, lease);
-        frame_free(&m->base);
-    }
-    return found;
 }
 
 static void on_beat(uv_timer_t *timer)
@@ -227,7 +210,7 @@ static void on_lost(void *arg, bool refused, const char *why)
 static void on_assign(struct agent_session *s, const Plimsoll__Assign *a)
 {
     cleanup_err struct err e = ERR_INIT;
-    if (a->lease && has_result_of(s, a->lease)) {
+    if (a->lease && worker_has_result(s->setup->spool, a->lease)) {
         send_results(s);
         return;
     }

@@ -3,9 +3,9 @@
  * The agent's side of the conversation with its coordinator (see the grammar in
  * proto/plimsoll.proto), on the loop's thread.
  *
- *   apart     -welcome->  together: beats, and results from the spool, oldest first, a few at a
- * time together  -lost->     apart: trials go on, results gather in the spool any       -quit->
- * leaving: the trial is cancelled, its result offered for a moment, then ended
+ *   apart    -welcome-> together: beats, and results from the spool, oldest first, a few at a time
+ *   together -lost->    apart: trials go on, results gather in the spool
+ *   any      -quit->    leaving: the trial is cancelled, its result offered for a moment; ended
  */
 #ifndef AGENT_SESSION_H
 #define AGENT_SESSION_H

@@ -21,6 +21,7 @@
 enum {
     COMPACT_BYTES = 1 << 20, /* dead bytes that are worth a new file */
 };
+#define LOST_START_SKIPS (UINT64_C(1) << 32)
 
 struct pending {
     uint64_t sequence;
@@ -34,9 +35,11 @@ struct spool {
     uint8_t uuid[16];
     char uuid_text[SPOOL_UUID_BYTES];
     bool has_uuid;
+    bool has_start; /* a START record was found */
+    bool renamed;   /* the file is new, and its name may not be on disk yet */
     char *damage;
 
-    pthread_mutex_t mutex; /* over all below; never held while the disk is waited for */
+    pthread_mutex_t mutex; /* over all below; never held during a write or a sync */
     int fd;
     uint64_t end;            /* changed by the appending thread alone */
     uint64_t next_sequence;  /* likewise */
@@ -77,7 +80,7 @@ static struct spool_record record_of(const struct spool *s, enum spool_kind kind
 
 /* ---- The index ---- */
 
-static int pending_add(struct spool *s, struct pending p, struct err *e)
+static int pending_make_room(struct spool *s, struct err *e)
 {
     if (s->n_pending == SPOOL_MOST_PENDING)
         return err_set(e, ERR_SYSTEM, "%s holds %d results that no coordinator took", s->path,
@@ -90,9 +93,13 @@ static int pending_add(struct spool *s, struct pending p, struct err *e)
         s->pending = more;
         s->capacity = capacity;
     }
+    return 0;
+}
+
+static void pending_add(struct spool *s, struct pending p)
+{
     s->pending[s->n_pending++] = p;
     s->live_bytes += p.size;
-    return 0;
 }
 
 /* The first with a sequence above `after`; n_pending when there is none. */
@@ -150,12 +157,6 @@ static int copy_records(const struct spool *s, int to, struct pending *fresh, si
     return 0;
 }
 
-static int sync_folder(const char *folder)
-{
-    cleanup_close int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? -1 : fsync(fd);
-}
-
 /* What was committed meanwhile is no longer in `pending` and only costs its bytes in the new file.
  */
 static void switch_file(struct spool *s, int fd, const struct pending *fresh, size_t n,
@@ -173,6 +174,16 @@ static void switch_file(struct spool *s, int fd, const struct pending *fresh, si
     s->fd = fd;
     s->end = end;
     pthread_mutex_unlock(&s->mutex);
+}
+
+/* Until the folder is synced a crash may bring the old file back, without what was appended since.
+ */
+static int sync_name(struct spool *s, struct err *e)
+{
+    if (s->renamed && fs_sync_folder_of(s->path) < 0)
+        return err_system(e, errno, "cannot sync %s", s->folder);
+    s->renamed = false;
+    return 0;
 }
 
 /* On the appending thread. The commits known at the snapshot need no writing down after it. */
@@ -202,9 +213,8 @@ static int compact(struct spool *s, struct err *e)
     s->n_commits -= n_commits;
     memmove(s->commits, s->commits + n_commits, s->n_commits * sizeof *s->commits);
     pthread_mutex_unlock(&s->mutex);
-    if (sync_folder(s->folder) < 0)
-        return err_system(e, errno, "cannot sync %s", s->folder);
-    return 0;
+    s->renamed = true;
+    return sync_name(s, e);
 }
 
 static bool is_worth_compacting(struct spool *s)
@@ -233,6 +243,7 @@ static int note_record(void *arg, const struct spool_record *r, uint64_t offset,
         return 0;
     }
     if (r->kind == SPOOL_START) {
+        s->has_start = true;
         if (r->sequence > s->next_sequence)
             s->next_sequence = r->sequence;
         return 0;
@@ -242,8 +253,10 @@ static int note_record(void *arg, const struct spool_record *r, uint64_t offset,
         return 0;
     if (r->sequence >= s->next_sequence)
         s->next_sequence = r->sequence + 1;
-    struct pending p = {r->sequence, offset, spool_record_size(r)};
-    return pending_add(s, p, e);
+    if (pending_make_room(s, e) < 0)
+        return -1;
+    pending_add(s, (struct pending){r->sequence, offset, spool_record_size(r)});
+    return 0;
 }
 
 static int read_file_at(void *file, uint64_t offset, void *to, size_t length, struct err *e)
@@ -264,10 +277,16 @@ static void keep_damaged(struct spool *s, const char *what)
 }
 
 /* A torn tail was never sent, a damaged one may have been: the sequences that its bytes could have
- * borne are left out, and the coordinator names the gap. */
-static void skip_sequences(struct spool *s, uint64_t bytes)
+ * borne are left out, and the coordinator names the gap. Without the START record nobody knows how
+ * many were used and committed before the file was last compacted: far more are left out than any
+ * agent comes to use. */
+static void skip_sequences(struct spool *s, const struct spool_scan *scan)
 {
-    s->next_sequence += bytes / (SPOOL_RECORD_HEAD_BYTES + SPOOL_RECORD_SUM_BYTES) + 1;
+    const uint64_t least_bytes = SPOOL_RECORD_HEAD_BYTES + SPOOL_RECORD_SUM_BYTES;
+    if (scan->torn_bytes > 0)
+        s->next_sequence += scan->torn_bytes / least_bytes + 1;
+    if (!s->has_start)
+        s->next_sequence += LOST_START_SKIPS;
 }
 
 static int repair(struct spool *s, const struct spool_scan *scan, struct err *e)
@@ -286,10 +305,10 @@ static int repair(struct spool *s, const struct spool_scan *scan, struct err *e)
         what = fs_path("the last %" PRIu64 " bytes are an incomplete record and are dropped",
                        scan->torn_bytes);
     keep_damaged(s, what);
-    if (!s->has_uuid && draw_uuid(s, e) < 0)
+    if (s->has_uuid)
+        skip_sequences(s, scan);
+    else if (draw_uuid(s, e) < 0)
         return -1;
-    if (scan->torn_bytes > 0)
-        skip_sequences(s, scan->torn_bytes);
     return compact(s, e);
 }
 
@@ -396,6 +415,14 @@ size_t spool_pending(struct spool *s)
     return n;
 }
 
+uint64_t spool_newest(struct spool *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    uint64_t newest = s->n_pending ? s->pending[s->n_pending - 1].sequence : 0;
+    pthread_mutex_unlock(&s->mutex);
+    return newest;
+}
+
 /* ---- Appending ---- */
 
 static int encode(Plimsoll__Result *result, uint8_t **ret, size_t *ret_length, struct err *e)
@@ -458,9 +485,13 @@ static int append_frame(struct spool *s, const uint8_t *frame, size_t frame_leng
     record.payload_length = frame_length;
     size_t length = 0;
     pthread_mutex_lock(&s->mutex);
+    /* Before the write: a result that is on disk must not be called lost. */
+    int full = pending_make_room(s, e);
     size_t n_commits = s->n_commits;
-    cleanup_free uint8_t *bytes = build(s, &record, n_commits, &length);
+    cleanup_free uint8_t *bytes = full ? NULL : build(s, &record, n_commits, &length);
     pthread_mutex_unlock(&s->mutex);
+    if (full)
+        return -1;
     if (!bytes)
         return err_system(e, ENOMEM, "cannot append to %s", s->path);
     if (write_or_spend(s, bytes, length, e) < 0)
@@ -468,13 +499,13 @@ static int append_frame(struct spool *s, const uint8_t *frame, size_t frame_leng
     size_t size = spool_record_size(&record);
     struct pending p = {record.sequence, s->end + length - size, size};
     pthread_mutex_lock(&s->mutex);
-    int failed = pending_add(s, p, e);
+    pending_add(s, p);
     s->end += length;
     s->next_sequence++;
     s->n_commits -= n_commits;
     memmove(s->commits, s->commits + n_commits, s->n_commits * sizeof *s->commits);
     pthread_mutex_unlock(&s->mutex);
-    return failed;
+    return 0;
 }
 
 int spool_append(struct spool *s, Plimsoll__Result *result, struct err *e)
@@ -482,15 +513,13 @@ int spool_append(struct spool *s, Plimsoll__Result *result, struct err *e)
     cleanup_err struct err compacting = ERR_INIT;
     if (is_worth_compacting(s) && compact(s, &compacting) < 0)
         log_warning("%s", err_text(&compacting));
-    if (spool_pending(s) >= SPOOL_MOST_PENDING)
-        return err_set(e, ERR_SYSTEM, "%s holds %d results that no coordinator took", s->path,
-                       SPOOL_MOST_PENDING);
     Plimsoll__Result named = *result;
     named.spool = s->uuid_text;
     named.sequence = s->next_sequence;
     cleanup_free uint8_t *frame = NULL;
     size_t length = 0;
-    if (encode(&named, &frame, &length, e) < 0 || append_frame(s, frame, length, e) < 0)
+    if (sync_name(s, e) < 0 || encode(&named, &frame, &length, e) < 0 ||
+        append_frame(s, frame, length, e) < 0)
         return err_prefix(e, "spool");
     result->sequence = named.sequence;
     spool_reserve_make(s->folder);
@@ -537,6 +566,12 @@ int spool_read(struct spool *s, uint64_t after, Plimsoll__Envelope **ret, uint64
         if (!failed) {
             *ret_sequence = p.sequence;
             break;
+        }
+        if (one.errnum == EIO) {
+            /* A sector that cannot be read now: it stays for a later welcome, the others go on. */
+            log_error("result %" PRIu64 " waits: %s", p.sequence, err_text(&one));
+            after = p.sequence;
+            continue;
         }
         if (one.code == ERR_SYSTEM) {
             err_move(e, &one);

@@ -14,10 +14,10 @@
  *         40  payload
  *             16 bytes BLAKE2b of all the above
  *
- * At open a torn tail (a crash in mid-write) is dropped, and a damaged stretch is skipped, kept
- * beside as FOLDER/damaged-TIME and named; sequences that may have been used are then left out, so
- * that one never means two results. FOLDER/reserve holds room for the last results of a disk that
- * gets full.
+ * At open a torn tail (a crash in mid-write) is dropped and a damaged stretch is skipped; the file
+ * as it was is kept beside as FOLDER/damaged-TIME and named. Sequences that may have been used are
+ * then left out, so that one never means two results. FOLDER/reserve holds room for the last
+ * results of a disk that gets full.
  *
  * Threads: spool_append on one thread (it blocks for the sync), everything else on any.
  */
@@ -46,6 +46,8 @@ void spool_close(struct spool **s);
 const char *spool_uuid(const struct spool *s);
 uint64_t spool_next_sequence(struct spool *s);
 size_t spool_pending(struct spool *s);
+/* The sequence of the last uncommitted result; 0 without one. */
+uint64_t spool_newest(struct spool *s);
 /* What was found damaged at open, in words; NULL: nothing. */
 const char *spool_damage(const struct spool *s);
 
@@ -53,8 +55,8 @@ const char *spool_damage(const struct spool *s);
  * failure (ERR_SYSTEM with ENOSPC: the disk is full, even with the reserve) nothing was kept. */
 int spool_append(struct spool *s, Plimsoll__Result *result, struct err *e);
 
-/* The oldest uncommitted result after `after` (0: the very oldest), in its envelope, to be freed
- * with frame_free. ERR_NOT_FOUND when there is none. */
+/* The oldest uncommitted result after `after` (0: the very oldest) that can be read, in its
+ * envelope, to be freed with frame_free. ERR_NOT_FOUND when there is none. */
 int spool_read(struct spool *s, uint64_t after, Plimsoll__Envelope **ret, uint64_t *ret_sequence,
                struct err *e);
 

@@ -128,13 +128,14 @@ static void shorten(Plimsoll__Result *r, const struct err *e)
     plimsoll__result__free_unpacked(told, NULL);
 }
 
-static void spool_result(struct worker *w, Plimsoll__Result *r)
+/* False: it is lost. */
+static bool spool_result(struct worker *w, Plimsoll__Result *r)
 {
     bool told = false, short_already = false;
     for (;;) {
         cleanup_err struct err e = ERR_INIT;
         if (spool_append(w->spool, r, &e) == 0)
-            return;
+            return true;
         if (e.code == ERR_PROTOCOL && !short_already) {
             shorten(r, &e);
             short_already = true;
@@ -143,7 +144,7 @@ static void spool_result(struct worker *w, Plimsoll__Result *r)
         /* What no frame can hold will not fit later either. */
         if (e.code == ERR_PROTOCOL) {
             log_error("a result is lost: %s", err_text(&e));
-            return;
+            return false;
         }
         if (!told)
             log_error("the result of trial %llu waits: %s",
@@ -151,10 +152,11 @@ static void spool_result(struct worker *w, Plimsoll__Result *r)
         told = true;
         if (!quits_within(w, SPOOL_RETRY_NS))
             continue;
-        if (spool_append(w->spool, r, &e) < 0)
-            log_error("the result of trial %llu is lost: %s",
-                      r->lease ? (unsigned long long)r->lease->trial : 0, err_text(&e));
-        return;
+        if (spool_append(w->spool, r, &e) == 0)
+            return true;
+        log_error("the result of trial %llu is lost: %s",
+                  r->lease ? (unsigned long long)r->lease->trial : 0, err_text(&e));
+        return false;
     }
 }
 
@@ -183,8 +185,9 @@ static void run_job(struct worker *w, struct job *j)
     if (j->lease && lease_save(w->lease_path, j->lease, &e) < 0)
         log_warning("%s", err_text(&e));
     Plimsoll__Result *r = trial_run(w->bench, &j->assign, j->cancel_fd);
-    spool_result(w, r);
-    unlink(w->lease_path);
+    /* Without a result of its own the lease stays, and the next start tells that it failed. */
+    if (spool_result(w, r))
+        unlink(w->lease_path);
     plimsoll__result__free_unpacked(r, NULL);
 }
 
@@ -308,7 +311,7 @@ int worker_start(uv_loop_t *loop, struct bench *bench, struct spool *spool,
 
 /* ---- What an earlier life left ---- */
 
-static bool is_in_spool(struct spool *s, const Plimsoll__Lease *lease)
+bool worker_has_result(struct spool *s, const Plimsoll__Lease *lease)
 {
     uint64_t sequence = 0;
     bool found = false;
@@ -325,7 +328,7 @@ int worker_recover(const struct host *h, struct spool *s, struct err *e)
     cleanup_free char *path = fs_path("%s/running", h->state_folder);
     Plimsoll__Lease *lease = lease_load(path);
     int failed = 0;
-    if (lease && !is_in_spool(s, lease)) {
+    if (lease && !worker_has_result(s, lease)) {
         Plimsoll__Result *r =
             trial_result(lease, false, PLIMSOLL__OUTCOME__OUTCOME_FAILED,
                          "the agent was killed, or its host went down, while the trial ran");

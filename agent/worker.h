@@ -29,6 +29,9 @@ struct worker_events {
     void (*ended)(void *arg);
 };
 
+/* Whether the spool holds a result of this very attempt. Reads results until it is found. */
+bool worker_has_result(struct spool *s, const Plimsoll__Lease *lease);
+
 /* At start, before worker_start: a trial that ran when an earlier life was killed has failed, and
  * its lease gets a result that says so. */
 int worker_recover(const struct host *h, struct spool *s, struct err *e);

@@ -103,7 +103,7 @@ static int write_all(int fd, const void *data, size_t length)
     return 0;
 }
 
-static int sync_folder_of(const char *path)
+int fs_sync_folder_of(const char *path)
 {
     cleanup_free char *folder = fs_path("%s", path);
     char *slash = strrchr(folder, '/');
@@ -125,7 +125,7 @@ int fs_write_atomic(const char *path, const void *data, size_t length, mode_t mo
         unlink(draft);
         return -1;
     }
-    if (sync_folder_of(path) < 0)
+    if (fs_sync_folder_of(path) < 0)
         return err_system(e, errno, "cannot sync the folder of %s", path);
     return 0;
 }
@@ -140,7 +140,7 @@ int fs_make_dirs(const char *path, mode_t mode, struct err *e)
         if (slash)
             *slash = '\0';
         int made = mkdir(part, mode);
-        if ((made < 0 && errno != EEXIST) || (made == 0 && sync_folder_of(part) < 0))
+        if ((made < 0 && errno != EEXIST) || (made == 0 && fs_sync_folder_of(part) < 0))
             return err_system(e, errno, "cannot make the folder %s", part);
         if (!slash)
             break;

@@ -24,6 +24,10 @@ int fs_write_kernel(const char *path, const char *text, struct err *e);
 /* Writes a new file beside `path`, syncs it, renames it over `path`, syncs the folder. */
 int fs_write_atomic(const char *path, const void *data, size_t length, mode_t mode, struct err *e);
 
+/* fsync of the folder that `path` is in, so that a new or changed name survives a crash. -1 with
+ * errno. */
+int fs_sync_folder_of(const char *path);
+
 /* Makes a folder and its parents, and syncs the folder that each new one is in; one that exists is
  * fine. */
 int fs_make_dirs(const char *path, mode_t mode, struct err *e);

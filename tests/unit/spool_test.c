@@ -263,18 +263,37 @@ static void a_damaged_byte_anywhere_is_named_and_spares_the_other_records(void *
     }
 }
 
-static void a_damaged_start_keeps_the_uuid_of_the_results(void **state)
+static void a_damaged_start_keeps_the_uuid_and_uses_no_sequence_again(void **state)
 {
     struct fixture *f = *state;
     struct spool *s = open_at(f->folder);
     cleanup_free char *uuid = strdup(spool_uuid(s));
     append(s, "kept");
-    spool_close(&s);
+    for (uint64_t sequence = 2; sequence < 9; sequence++) {
+        append(s, "stored");
+        spool_commit(s, uuid, sequence);
+    }
+    spool_close(&s); /* compacted: that 2 to 8 were used stands in the START record alone */
     flip(f->records, 20);
     s = open_at(f->folder);
     assert_string_equal(spool_uuid(s), uuid);
     assert_holds(s, 0, "kept", 1);
     assert_non_null(spool_damage(s));
+    assert_true(append(s, "new") > 8);
+    spool_close(&s);
+}
+
+static void a_result_that_cannot_be_read_holds_up_no_other(void **state)
+{
+    struct fixture *f = *state;
+    struct spool *s = open_at(f->folder);
+    append(s, "first");
+    append(s, "second");
+    assert_int_equal(truncate(f->records, size_of(f->records) - 1), 0);
+    assert_holds(s, 0, "first", 1);
+    uint64_t sequence = 0;
+    assert_null(reason_after(s, 1, &sequence));
+    assert_int_equal(spool_pending(s), 2);
     spool_close(&s);
 }
 
@@ -456,7 +475,8 @@ int main(void)
         SPOOL_TEST(commits_are_written_with_the_next_result),
         SPOOL_TEST(every_cut_of_the_last_record_loses_only_that_one),
         SPOOL_TEST(a_damaged_byte_anywhere_is_named_and_spares_the_other_records),
-        SPOOL_TEST(a_damaged_start_keeps_the_uuid_of_the_results),
+        SPOOL_TEST(a_damaged_start_keeps_the_uuid_and_uses_no_sequence_again),
+        SPOOL_TEST(a_result_that_cannot_be_read_holds_up_no_other),
         SPOOL_TEST(a_file_of_rubbish_becomes_a_new_spool_and_is_kept),
         SPOOL_TEST(a_record_quoted_in_a_result_is_not_taken_for_one),
         SPOOL_TEST(many_results_keep_the_file_small_when_they_are_committed),
