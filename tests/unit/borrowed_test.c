@@ -455,8 +455,16 @@ static void a_program_that_is_not_there_is_named(void **state)
     assert_int_equal(cgroup_remove(cgroup, NULL), 0);
 }
 
+/* What the tests mount is seen by nobody else, and goes with this process, however it ends. */
+static void mount_for_ourselves(void)
+{
+    if (geteuid() == 0 && unshare(CLONE_NEWNS) == 0)
+        assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+}
+
 int main(void)
 {
+    mount_for_ourselves();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_setting_is_given_back, open_place, close_place),
         cmocka_unit_test_setup_teardown(the_next_life_gives_back_newest_first, open_place,
