@@ -288,11 +288,12 @@ static int watch(struct client *c, const char *campaign, struct err *e)
         int lost = watch_connection(c, campaign, e);
         if (lost <= 0)
             return lost;
-        if (c->refused)
-            return err_set(e, ERR_REFUSED, "the coordinator refused us: %s", c->lost_why);
-        while (!c->welcomed)
+        while (!c->welcomed) {
+            if (c->refused)
+                return err_set(e, ERR_REFUSED, "the coordinator refused us: %s", c->lost_why);
             if (turn(c, e) < 0)
                 return -1;
+        }
     }
 }
 
