@@ -96,12 +96,49 @@ def need_root_and_image():
         skip(f"no image in {IMAGES}: build it with `coordctl images plans/quickstart.plan --build`")
 
 
+class Namespace:
+    """A host: a network namespace, and mounts of its own with a /sys that shows its network devices, since
+    liblxc looks for bridges there. A process holds it."""
+
+    SCRIPT = ("mount --rbind /sys/fs/cgroup /mnt && mount -t sysfs sysfs /sys && "
+              "mount --move /mnt /sys/fs/cgroup && echo made && exec sleep infinity")
+
+    def __init__(self, name, address):
+        self.name, self.address = name, address
+        self.holder = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{name}", "unshare", "--mount", "--propagation", "slave",
+             "sh", "-c", self.SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said = self.holder.stdout.readline()
+        expect(said == "made\n", f"no namespace: {said}")
+        self.before = self.things()
+
+    def enter(self):
+        return ["nsenter", f"--target={self.holder.pid}", "--net", "--mount"]
+
+    def things(self):
+        """Its network devices and mounts, but for those that hold the rig's namespaces."""
+        links = json.loads(run("ip", "-n", self.name, "-j", "link", "show").stdout)
+        mounts = [line.split()[4] for line in read(f"/proc/{self.holder.pid}/mountinfo").splitlines()]
+        return {f"link {link['ifname']}" for link in links} | {
+            f"mount {point}" for point in mounts if not point.startswith("/run/netns/")}
+
+    def new(self):
+        return sorted(self.things() - self.before)
+
+    def remove(self):
+        self.holder.kill()
+        self.holder.wait()
+        self.holder.stdout.close()
+        run("ip", "netns", "del", self.name, check=False)
+
+
 class Service:
     """A program that is started again whenever it ends, until it is stopped."""
 
     def __init__(self, rig, name, argv, netns=None):
-        self.rig, self.name, self.netns = rig, name, netns
-        self.argv = (["nsenter", f"--net=/run/netns/{netns}"] if netns else []) + argv
+        self.rig, self.name = rig, name
+        self.enter = netns.enter() if netns else []
+        self.argv = self.enter + argv
         self.log = os.path.join(rig.folder, f"{name}.log")
         self.starts, self.wanted, self.process = 0, True, None
         self.killed = set()
@@ -141,6 +178,45 @@ class Service:
         return self.process.returncode
 
 
+class Command:
+    """A coordctl that runs meanwhile."""
+
+    def __init__(self, rig, words, conf, netns):
+        self.rig, self.words = rig, " ".join(words)
+        env = dict(rig.env, **({"PLIMSOLL_CLIENT_CONF": conf} if conf else {}))
+        inside = netns or rig.client_netns
+        argv = (inside.enter() if inside else []) + [rig.program("coordctl"), *words]
+        self.files = [tempfile.TemporaryFile(dir=rig.folder) for _ in range(2)]
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.files[0],
+                                        stderr=self.files[1], env=env)
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def said(self):
+        """(output, error) so far."""
+        return tuple(os.pread(f.fileno(), 64 << 20, 0).decode() for f in self.files)
+
+    def finish(self, code=0, limit_s=120):
+        """Waits for its end while the services are kept; its (output, error). `code` None: any."""
+        try:
+            wait_until(f"coordctl {self.words}", self.ended, limit_s, self.rig.keep)
+        finally:
+            self.stop()
+        texts = self.said()
+        for f in self.files:
+            f.close()
+        got = self.process.returncode
+        expect(code in (None, got), f"coordctl {self.words}: exit code {got}, wanted {code}; it said:\n"
+               + texts[0][-3000:] + texts[1][-3000:])
+        return texts
+
+    def stop(self):
+        if not self.ended():
+            self.process.kill()
+            self.process.wait()
+
+
 class Rig:
     """A folder, services, namespaces; all of it gone at the end. Use it with `with`."""
 
@@ -150,7 +226,7 @@ class Rig:
         self.env = dict(os.environ, PLIMSOLL_E2E=self.token, PLIMSOLL_IMAGES=IMAGES,
                         PLIMSOLL_RUNS=os.path.join(self.folder, "runs"),
                         PLIMSOLL_CLIENT_CONF=os.path.join(self.folder, "client.conf"))
-        self.services, self.agents, self.netnses, self.bridge = [], {}, [], None
+        self.services, self.commands, self.agents, self.netnses, self.bridge = [], [], {}, [], None
         self.client_netns = None
         self.alone = not self.foreign()
         self.before = os.path.join(self.folder, "host-state")
@@ -168,6 +244,10 @@ class Rig:
             self.end()
             if not failed:
                 self.host_is_as_before()
+        except Failure as e:
+            if not failed:
+                raise
+            say(f"and at the end: {e}")
         finally:
             if not failed or not os.environ.get("PLIMSOLL_E2E_KEEP"):
                 shutil.rmtree(self.folder, ignore_errors=True)
@@ -186,28 +266,15 @@ class Rig:
         self.services.append(s)
         return s
 
+    def begin(self, *words, conf=None, netns=None):
+        """Starts a coordctl; it is killed at the latest with the rig."""
+        command = Command(self, words, conf, netns)
+        self.commands.append(command)
+        return command
+
     def coordctl(self, *words, code=0, limit_s=120, conf=None, netns=None):
         """Runs it to its end while the services are kept; its (output, error)."""
-        env = dict(self.env, **({"PLIMSOLL_CLIENT_CONF": conf} if conf else {}))
-        inside = netns or self.client_netns
-        argv = (["nsenter", f"--net=/run/netns/{inside}"] if inside else []) + [self.program("coordctl"), *words]
-        out, err = (tempfile.TemporaryFile(dir=self.folder) for _ in range(2))
-        with out, err:
-            p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env)
-            try:
-                wait_until(f"coordctl {' '.join(words)}", lambda: p.poll() is not None, limit_s, self.keep)
-            finally:
-                if p.poll() is None:
-                    p.kill()
-                    p.wait()
-            texts = []
-            for f in (out, err):
-                f.seek(0)
-                texts.append(f.read().decode())
-        expect(code is None or p.returncode == code,
-               f"coordctl {' '.join(words)}: exit code {p.returncode}, wanted {code}; it said:\n"
-               + texts[0][-3000:] + texts[1][-3000:])
-        return tuple(texts)
+        return Command(self, words, conf, netns).finish(code, limit_s)
 
     # ---- A fleet ----
 
@@ -242,25 +309,28 @@ class Rig:
                 self._ports = a.getsockname()[1], b.getsockname()[1]
         return self._ports
 
-    def start_coordinator(self, netns=None):
+    def start_coordinator(self, netns=None, more=""):
         agents, clients = self.ports()
         self.store = os.path.join(self.folder, "store.db")
         conf = write(os.path.join(self.folder, "coordinator.conf"),
                      f'agents = "tcp://{self.address}:{agents}"\nclients = "tcp://{self.address}:{clients}"\n'
-                     f'keys = "{self.keys}"\nstore = "{self.store}"\n')
+                     f'keys = "{self.keys}"\nstore = "{self.store}"\n{more}')
         self.coordinator = self.serve("coordinator", [self.program("plimsoll-coordinator"), "--config", conf], netns)
 
-    def start_agent(self, name, netns=None, allow=True, more=""):
-        path, public = self.make_key(name)
-        if allow:
+    def start_agent(self, name, netns=None, allow=True, more="", says=None, key=None):
+        """`says` is the name it gives, where that is not its own; `key` the path of another one's key."""
+        path, public = (key, None) if key else self.make_key(name)
+        if allow and not key:
             self.allow("agent", name, public)
         state = os.path.join(self.folder, f"agent-{name}")
         conf = write(os.path.join(self.folder, f"agent-{name}.conf"),
-                     f'name = "{name}"\ncoordinator = "tcp://{self.address}:{self.ports()[0]}"\n'
+                     f'name = "{says or name}"\ncoordinator = "tcp://{self.address}:{self.ports()[0]}"\n'
                      f'coordinator_key = "{self.public}"\nkey = "{path}"\nstate = "{state}"\n'
                      f'images = "{IMAGES}"\nallow_fake = true\nallow_process = true\n{more}')
-        self.agents[name] = self.serve(f"agent-{name}", [self.program("plimsoll-agent"), "--config", conf], netns)
-        return self.agents[name]
+        agent = self.serve(f"agent-{name}", [self.program("plimsoll-agent"), "--config", conf], netns)
+        agent.public = public
+        self.agents[name] = agent
+        return agent
 
     def submit(self, plan):
         return self.coordctl("submit", plan)[0].split()[0]
@@ -271,23 +341,23 @@ class Rig:
     # ---- Namespaces ----
 
     def add_network(self, names):
-        """A bridge, and a namespace with an address 10.61.0.N for each name; {name: address}."""
+        """A bridge, and a namespace with an address 10.61.0.N for each name; {name: namespace}."""
         tag = self.token[:6]
         self.bridge = f"e2e{tag}"
         run("ip", "link", "add", self.bridge, "type", "bridge")
         run("ip", "link", "set", self.bridge, "up")
-        addresses = {}
+        made = {}
         for i, name in enumerate(names, 1):
             ns, outside = f"e2e-{tag}-{name}", f"e{tag}{i}"
             run("ip", "netns", "add", ns)
-            self.netnses.append(ns)
             run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", ns)
             run("ip", "link", "set", outside, "master", self.bridge, "up")
             for words in (["link", "set", "lo", "up"], ["addr", "add", f"10.61.0.{i}/24", "dev", "eth0"],
                           ["link", "set", "eth0", "up"]):
                 run("ip", "-n", ns, *words)
-            addresses[name] = (ns, f"10.61.0.{i}")
-        return addresses
+            made[name] = Namespace(ns, f"10.61.0.{i}")
+            self.netnses.append(made[name])
+        return made
 
     # ---- What must hold ----
 
@@ -367,6 +437,8 @@ class Rig:
 
     def end(self):
         first = None
+        for c in self.commands:
+            c.stop()
         for s in [x for x in self.services if x.name != "coordinator"] + [x for x in self.services
                                                                         if x.name == "coordinator"]:
             try:
@@ -374,8 +446,13 @@ class Rig:
                 expect(code == 0 or s.process.pid in s.killed, f"{s.name} ended with {code}:\n{read(s.log)[-2000:]}")
             except Failure as e:
                 first = first or e
+        for agent in self.agents.values():
+            if agent.process.returncode == -signal.SIGKILL:
+                run(*agent.enter, self.program("plimsoll-agent"), "--clean")
         for ns in self.netnses:
-            run("ip", "netns", "del", ns, check=False)
+            if ns.new() and self.alone and not self.foreign():
+                first = first or Failure(f"left in the namespace {ns.name}: {', '.join(ns.new())}")
+            ns.remove()
         if self.bridge:
             run("ip", "link", "del", self.bridge, check=False)
         self.netnses, self.bridge = [], None
@@ -388,9 +465,9 @@ def run(*words, check=True):
 
 
 def main(*tests):
-    """Runs the tests in turn; the exit code says whether all of them passed."""
+    """Runs the tests in turn, or those that the command line names; the exit code says whether all passed."""
     failed = 0
-    for test in tests:
+    for test in [t for t in tests if t.__name__ in sys.argv[1:] or len(sys.argv) == 1]:
         started = time.monotonic()
         try:
             test()
