@@ -164,6 +164,7 @@ bool campaign_can_be_cancelled(const struct campaign *c)
 
 void campaign_begin(struct campaign *c)
 {
+    c->began_ns = clock_monotonic_ns();
     if (c->schedule) {
         c->phase = c->was_cancelling ? CAMPAIGN_CANCELLING : CAMPAIGN_RUNNING;
         if (c->was_cancelling)

@@ -46,7 +46,7 @@ struct campaign {
     char *note;
     char *end_state; /* while ending */
 
-    int64_t began_ns; /* of the preparation, monotonic */
+    int64_t began_ns; /* monotonic; when its turn came */
     char **expected;  /* names of the agents whose keys are allowed */
     size_t n_expected;
     struct preparing *preparing;

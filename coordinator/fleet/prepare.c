@@ -35,7 +35,6 @@ static void expect_agents(struct campaign *c)
 void prepare_begin(struct campaign *c)
 {
     c->phase = CAMPAIGN_PREPARING;
-    c->began_ns = clock_monotonic_ns();
     expect_agents(c);
 }
 

@@ -360,7 +360,13 @@ void work_host_gone(struct campaign *c, struct fleet_host *h)
         campaign_note(c, "%zu trials of host %s went to identical hosts", moved, h->name);
 }
 
-/* Whether only hosts that have been gone for `patience` have anything left to do. */
+static int64_t later(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns > b_ns ? a_ns : b_ns;
+}
+
+/* Whether only hosts that have been gone for `patience` have anything left to do. The campaign
+ * waits that long itself: a host may have been gone for days before it was resumed. */
 static bool waits_in_vain(const struct campaign *c, int64_t now_ns)
 {
     int64_t patience_ns = c->fleet->settings.patience_ns;
@@ -369,7 +375,7 @@ static bool waits_in_vain(const struct campaign *c, int64_t now_ns)
     for (uint32_t i = 0; i < schedule_n_hosts(c->schedule); i++) {
         const struct fleet_host *h =
             roster_find(&c->fleet->roster, schedule_host_name(c->schedule, i));
-        bool gone = !h || (h->gone && now_ns - h->heard_ns >= patience_ns);
+        bool gone = !h || (h->gone && now_ns - later(h->heard_ns, c->began_ns) >= patience_ns);
         if (!gone && schedule_has_work(c->schedule, i))
             return false;
     }

@@ -272,6 +272,26 @@ static void a_host_that_stays_away_is_given_up_in_the_end(void **state)
     assert_int_equal(scene_counts(&scene, "one").given_up, 3);
 }
 
+/* The store's row first, as a client's request does it. */
+static void resume(const char *id)
+{
+    struct campaign *loaded = NULL;
+    store_resume(scene.store, id, NULL, NULL);
+    scene_until(&scene, scene_is(&scene, id, "running") && !fleet_has(scene.fleet, id));
+    assert_int_equal(fleet_load(scene.store_path, id, &loaded, NULL), 0);
+    fleet_take_up(scene.fleet, &loaded);
+}
+
+static void a_resumed_campaign_waits_for_a_host_that_was_gone_long_before(void **state)
+{
+    a_host_that_stays_away_is_given_up_in_the_end(state);
+    scene_until(&scene, !fleet_has(scene.fleet, "one"));
+    int64_t resumed_ns = clock_monotonic_ns();
+    resume("one");
+    scene_until(&scene, scene_is(&scene, "one", "incomplete"));
+    assert_true(clock_monotonic_ns() - resumed_ns >= scene.patience_ns);
+}
+
 static void a_cancelled_campaign_ends_once_what_runs_has_ended(void **state)
 {
     (void)state;
@@ -411,6 +431,7 @@ int main(void)
         WITH_SCENE(a_host_that_is_gone_loses_its_trial_to_itself_when_all_hosts_run_all),
         WITH_SCENE(a_host_that_is_gone_hands_over_to_an_identical_one_under_any),
         WITH_SCENE(a_host_that_stays_away_is_given_up_in_the_end),
+        WITH_SCENE(a_resumed_campaign_waits_for_a_host_that_was_gone_long_before),
         WITH_SCENE(a_cancelled_campaign_ends_once_what_runs_has_ended),
         WITH_SCENE(a_cancel_outlives_the_coordinator),
         WITH_SCENE(an_attempt_nobody_knows_is_stopped),
