@@ -135,7 +135,7 @@ static void run_report(struct job *job)
 
 static struct blob *find_free(struct client *c)
 {
-    if (c->blobs >= MOST_BLOBS_OF_A_CLIENT)
+    if (c->blobs >= MOST_BLOBS_OF_A_CLIENT || client_share_of_key(c).blobs >= MOST_BLOBS_OF_A_KEY)
         return NULL;
     for (size_t i = 0; i < MOST_BLOBS; i++)
         if (c->all->blobs[i].number == 0)

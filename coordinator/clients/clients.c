@@ -124,6 +124,7 @@ static int on_joined(void *arg, struct session *s, const Plimsoll__Hello *hello,
         return err_system(e, ENOMEM, "cannot take another client");
     c->all = all;
     c->session = s;
+    memcpy(c->key, session_public_key(s), sizeof c->key);
     c->next = all->list;
     all->list = c;
     session_set_data(s, c);
@@ -199,10 +200,22 @@ static void on_message(void *arg, struct session *s, const Plimsoll__Envelope *m
 
 /* ---- Jobs ---- */
 
+struct share client_share_of_key(const struct client *c)
+{
+    struct share sum = {0};
+    for (const struct client *at = c->all->list; at; at = at->next)
+        if (memcmp(at->key, c->key, sizeof at->key) == 0) {
+            sum.jobs += at->jobs;
+            sum.blobs += at->blobs;
+        }
+    return sum;
+}
+
 struct job *job_new(struct client *c, uint32_t request)
 {
     struct clients *all = c->all;
-    if (all->jobs >= MOST_JOBS || c->jobs >= MOST_JOBS_OF_A_CLIENT) {
+    if (all->jobs >= MOST_JOBS || c->jobs >= MOST_JOBS_OF_A_CLIENT ||
+        client_share_of_key(c).jobs >= MOST_JOBS_OF_A_KEY) {
         client_fail(c, request, EXIT_NO_ANSWER, "the coordinator is busy; try again");
         return NULL;
     }

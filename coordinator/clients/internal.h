@@ -10,9 +10,11 @@
 
 enum {
     MOST_JOBS = 64,
-    MOST_JOBS_OF_A_CLIENT = 4,
+    MOST_JOBS_OF_A_CLIENT = 4, /* one session */
+    MOST_JOBS_OF_A_KEY = 16,   /* all sessions of a key: there is always room for others */
     MOST_BLOBS = 64,
     MOST_BLOBS_OF_A_CLIENT = 4,
+    MOST_BLOBS_OF_A_KEY = 16,
     SLICE_BYTES = 512 << 10,
     /* coordctl's exit codes, as its verb.h has them. */
     EXIT_WRONG = 2,
@@ -22,6 +24,7 @@ enum {
 struct client {
     struct clients *all;
     struct client *next;
+    char key[KEY_Z85_BYTES]; /* public; one key may have many sessions */
     struct session *session; /* NULL once it has left; freed when no job refers to it */
     unsigned jobs;
     unsigned blobs;
@@ -84,6 +87,12 @@ struct job *job_new(struct client *c, uint32_t request);
 void job_start(struct job *job, void (*run)(struct job *), void (*finish)(struct job *));
 /* Ends a job that was started or not. */
 void job_free(struct job *job);
+
+/* What all sessions of the client's key have under way. */
+struct share {
+    unsigned jobs, blobs;
+};
+struct share client_share_of_key(const struct client *c);
 
 /* ---- Answers; a client that has left hears nothing ---- */
 /* -1 where the client does not read what it was sent before, or is gone. That an answer cannot be

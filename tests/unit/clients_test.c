@@ -319,6 +319,40 @@ static void a_cancel_is_answered_once_the_store_has_it(void **state)
     wait_end(id, "cancelled");
 }
 
+static unsigned answers_of(const struct client_end *ends, size_t n)
+{
+    unsigned sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += ends[i].answers;
+    return sum;
+}
+
+static void one_key_with_many_sessions_leaves_room_for_others(void **state)
+{
+    (void)state;
+    enum { SESSIONS = 5, REQUESTS = 4, SHARE = 16 };
+    struct client_end more[SESSIONS];
+    a.hold = true;
+    agent_join(&a);
+    cleanup_free char *id = submit_good();
+    scene_until(&scene, a.holds);
+    for (size_t i = 0; i < SESSIONS; i++)
+        client_open_with(&scene, &more[i], &desk.key);
+    sqlite3 *holder = hold_store();
+    Plimsoll__CancelCampaign ask = PLIMSOLL__CANCEL_CAMPAIGN__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    ask.campaign = id;
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_CANCEL_CAMPAIGN;
+    m.cancel_campaign = &ask;
+    for (size_t i = 0; i < SESSIONS * REQUESTS; i++)
+        assert_int_equal(peer_send(more[i % SESSIONS].peer, &m, NULL), 0);
+    scene_until(&scene, answers_of(more, SESSIONS) == SESSIONS * REQUESTS - SHARE);
+    sqlite3_close(holder);
+    scene_until(&scene, answers_of(more, SESSIONS) == SESSIONS * REQUESTS);
+    for (size_t i = 0; i < SESSIONS; i++)
+        client_close_end(&more[i]);
+}
+
 /* The queue before the store would grow with whatever it sends. */
 static void an_agent_that_does_not_wait_for_the_store_is_cut_off(void **state)
 {
@@ -349,6 +383,7 @@ int main(void)
         WITH_SCENE(a_report_is_pulled_to_its_end),
         WITH_SCENE(a_resumed_campaign_runs_only_what_it_lacks),
         WITH_SCENE(a_cancelled_campaign_is_told_as_such_and_its_hosts_are_listed),
+        WITH_SCENE(one_key_with_many_sessions_leaves_room_for_others),
         WITH_SCENE(an_agent_that_does_not_wait_for_the_store_is_cut_off),
         WITH_SCENE(a_cancel_is_answered_once_the_store_has_it),
     };

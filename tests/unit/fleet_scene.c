@@ -360,9 +360,15 @@ static const struct peer_events client_events = {.hello = client_hello,
 
 void client_open_end(struct scene *s, struct client_end *c)
 {
-    *c = (struct client_end){.scene = s};
-    MUST(key_pair_make(&c->key, &e));
-    MUST(key_table_allow(s->keys, KEY_ROLE_CLIENT, "desk", c->key.public_z85, &e));
+    struct key_pair key;
+    MUST(key_pair_make(&key, &e));
+    MUST(key_table_allow(s->keys, KEY_ROLE_CLIENT, "desk", key.public_z85, &e));
+    client_open_with(s, c, &key);
+}
+
+void client_open_with(struct scene *s, struct client_end *c, const struct key_pair *key)
+{
+    *c = (struct client_end){.scene = s, .key = *key};
     MUST(peer_start(&s->loop, s->zmq, clients_endpoint(s->clients), s->own.public_z85, &c->key,
                     &client_events, c, &c->peer, &e));
     scene_until(s, c->welcomed);

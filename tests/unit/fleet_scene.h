@@ -97,6 +97,8 @@ void agent_send_beat(struct agent *a, const Plimsoll__Lease *running);
 void agent_beat_every(struct agent *a, uint64_t ms);
 
 void client_open_end(struct scene *s, struct client_end *c);
+/* Another session with a key that is allowed already. */
+void client_open_with(struct scene *s, struct client_end *c, const struct key_pair *key);
 void client_close_end(struct client_end *c);
 /* Sends a request and waits for the next answer, which stays in c->answer. */
 const Plimsoll__Envelope *client_ask(struct client_end *c, Plimsoll__Envelope *m);
