@@ -38,8 +38,10 @@ struct client_options {
     "  --server-key KEY        its public key, or a file that holds it\n"                          \
     "  --key FILE              our own key pair\n"                                                 \
     "  --name NAME             the name our key was allowed under (from the file's name)\n"        \
-    "What is not given stands in client.conf: $PLIMSOLL_CLIENT_CONF, else\n"                       \
-    "~/.config/plimsoll/client.conf, else /etc/plimsoll/client.conf.\n"
+    "What is not given stands in client.conf, as coordinator, coordinator_key, key and name\n"     \
+    "(name = \"value\", one a line): $PLIMSOLL_CLIENT_CONF, else "                                 \
+    "~/.config/plimsoll/client.conf,\n"                                                            \
+    "else /etc/plimsoll/client.conf.\n"
 
 /* Options, else the configuration file. ERR_INPUT says what is lacking and where it was looked for.
  */

@@ -81,7 +81,11 @@ int options_parse(const struct verb *v, int argc, char **argv, const struct opti
         if (!row) {
             const char letter[] = {'-', (char)optopt, '\0'};
             const char *word = optopt > 0 && optopt < FIRST_VALUE ? letter : argv[optind - 1];
-            options_complain(v, value == ':' ? "`%s` needs a value" : "unknown option `%s`", word);
+            options_complain(v,
+                             value == ':'            ? "`%s` needs a value"
+                             : optopt >= FIRST_VALUE ? "`%s`: this option takes no value"
+                                                     : "unknown option `%s`",
+                             word);
             return -1;
         }
         if (row->text)

@@ -9,7 +9,8 @@ const struct verb verb_watch = {
     .name = "watch",
     .arguments = "ID",
     .summary = "Follow a campaign with a progress line until it has ended",
-    .help = CLIENT_OPTION_HELP "Ctrl-C ends the watching, not the campaign.\n",
+    .help = CLIENT_OPTION_HELP
+    "Ctrl-C ends the watching, not the campaign. Exit code 4 where it ended with trials missing.\n",
     .run = run_watch,
 };
 

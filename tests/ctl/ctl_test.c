@@ -117,6 +117,7 @@ static void what_a_verb_needs_is_named(void **state)
                                        "cancel", "show", "report", "images"};
     for (size_t i = 0; i < sizeof need / sizeof *need; i++)
         expect(coordctl(need[i], NULL), EXIT_USAGE, NULL, "is missing");
+    expect(coordctl("submit", "x", "--wait=3", NULL), EXIT_USAGE, NULL, "takes no value");
     expect(coordctl("report", "x", "--format", NULL), EXIT_USAGE, NULL, "`--format` needs a value");
     expect(coordctl("report", "x", "--format", "pdf", NULL), EXIT_USAGE, NULL,
            "text, csv or json, not `pdf`");
