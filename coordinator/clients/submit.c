@@ -183,7 +183,7 @@ static void finish_look(struct job *job)
         job_free(job);
         return;
     }
-    store_resume(all->settings.store, job->campaign, on_resumed, job);
+    store_resume(all->settings.store, job->campaign, job->keep_failed, on_resumed, job);
 }
 
 void request_submit(struct client *c, uint32_t request, const Plimsoll__Submit *ask)
@@ -201,12 +201,12 @@ void request_submit(struct client *c, uint32_t request, const Plimsoll__Submit *
     struct job *job = job_new(c, request);
     if (!job)
         return;
+    job->keep_failed = ask->keep_failed;
     if (ask->resume[0]) {
         job->campaign = memory_text(ask->resume);
         job_start(job, run_look, finish_look);
         return;
     }
-    job->keep_failed = ask->keep_failed;
     job->ask = memory_copy(&ask->base);
     job_start(job, run_reading, finish_reading);
 }

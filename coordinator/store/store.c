@@ -301,9 +301,11 @@ void store_set_state(struct store *s, const char *id, const char *state, const c
     queue(s, op);
 }
 
-void store_resume(struct store *s, const char *id, store_done *done, void *arg)
+void store_resume(struct store *s, const char *id, bool keep_failed, store_done *done, void *arg)
 {
-    queue(s, write_new(write_resume, id, done, arg));
+    struct write *op = write_new(write_resume, id, done, arg);
+    op->flag = keep_failed;
+    queue(s, op);
 }
 
 void store_add_attempt(struct store *s, const Plimsoll__Lease *lease, const char *host,

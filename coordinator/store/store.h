@@ -73,8 +73,8 @@ void store_add_trials(struct store *s, const char *id, const struct store_trial 
 void store_set_state(struct store *s, const char *id, const char *state, const char *note,
                      store_done *done, void *arg);
 /* The campaign goes on: "running" where it has its schedule, else "preparing"; what was given up is
- * pending. */
-void store_resume(struct store *s, const char *id, store_done *done, void *arg);
+ * pending. `keep_failed`: from now on, whatever was said before. */
+void store_resume(struct store *s, const char *id, bool keep_failed, store_done *done, void *arg);
 /* A new attempt: its lease becomes the trial's current one. */
 void store_add_attempt(struct store *s, const Plimsoll__Lease *lease, const char *host,
                        store_done *done, void *arg);

@@ -67,8 +67,8 @@ int write_resume(struct writer *w, const struct write *op, struct err *e)
     if (writer_do(
             w, e,
             "UPDATE campaign SET state = CASE scheduled WHEN 1 THEN 'running' ELSE 'preparing' END,"
-            " note = '', ended_ns = 0 WHERE id = ?1",
-            "t", op->campaign) < 0)
+            " note = '', ended_ns = 0, keep_failed = max(keep_failed, ?2) WHERE id = ?1",
+            "ti", op->campaign, (int64_t)op->flag) < 0)
         return -1;
     if (writer_changes(w) != 1)
         return err_set(e, ERR_NOT_FOUND, "there is no campaign %s", op->campaign);

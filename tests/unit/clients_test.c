@@ -39,12 +39,15 @@ static int tear_down(void **state)
     return 0;
 }
 
+static bool keep_failed;
+
 static const Plimsoll__Envelope *submit(const char *plan, const char *resume)
 {
     Plimsoll__Submit ask = PLIMSOLL__SUBMIT__INIT;
     Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
     ask.plan = (char *)plan;
     ask.resume = (char *)resume;
+    ask.keep_failed = keep_failed;
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_SUBMIT;
     m.submit = &ask;
     return client_ask(&desk, &m);
@@ -247,11 +250,15 @@ static void a_resumed_campaign_runs_only_what_it_lacks(void **state)
     assert_int_equal(c->n_missing, 1);
     assert_string_equal(c->missing[0]->reason, "it would not start");
     unsigned before = a.assigns;
+    assert_false(a.keeps_failed);
+    keep_failed = true;
     const Plimsoll__Envelope *m = submit("", id);
+    keep_failed = false;
     assert_int_equal(m->kind_case, PLIMSOLL__ENVELOPE__KIND_SUBMITTED);
     assert_string_equal(m->submitted->campaign, id);
     wait_end(id, "done");
     assert_int_equal(a.assigns, before + 1);
+    assert_true(a.keeps_failed);
     /* A finished one has nothing left to do, and one that never was is refused. */
     assert_int_equal(submit("", id)->kind_case, PLIMSOLL__ENVELOPE__KIND_SUBMITTED);
     assert_int_equal(submit("", "nobody")->kind_case, PLIMSOLL__ENVELOPE__KIND_FAILURE);

@@ -221,6 +221,7 @@ static void take(struct agent *a, const Plimsoll__Assign *assign)
 {
     assert_false(a->holds);
     a->holds = true;
+    a->keeps_failed = assign->keep_failed;
     if (a->held.campaign != protobuf_c_empty_string)
         free(a->held.campaign);
     a->held = *assign->lease;

@@ -41,6 +41,7 @@ struct agent {
     /* What it knows. */
     Plimsoll__Lease held; /* the last assignment; its campaign is owned */
     bool holds;
+    bool keeps_failed; /* the last assignment wants a failed guest to be left up */
     uint64_t next_sequence;
     unsigned prepares, assigns, cancels, committed;
     uint64_t trials[SCENE_MOST_LEASES]; /* of its assignments */

@@ -276,7 +276,7 @@ static void a_host_that_stays_away_is_given_up_in_the_end(void **state)
 static void resume(const char *id)
 {
     struct campaign *loaded = NULL;
-    store_resume(scene.store, id, NULL, NULL);
+    store_resume(scene.store, id, false, NULL, NULL);
     scene_until(&scene, scene_is(&scene, id, "running") && !fleet_has(scene.fleet, id));
     assert_int_equal(fleet_load(scene.store_path, id, &loaded, NULL), 0);
     fleet_take_up(scene.fleet, &loaded);

@@ -295,7 +295,7 @@ static void a_trial_is_given_up_after_three_failures_and_taken_up_again_by_a_res
     assert_true(isnan(see_results(s, 1, 0).last_value));
     assert_int_equal(count(s).given_up, 1);
     store_set_state(s->store, ID, "incomplete", "1 trial is missing", on_done, s);
-    store_resume(s->store, ID, on_done, s);
+    store_resume(s->store, ID, false, on_done, s);
     wait_answered(s, 10);
     assert_int_equal(s->failed, 0);
     assert_int_equal(trial_state(s), READ_TRIAL_PENDING);
