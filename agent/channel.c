@@ -193,11 +193,8 @@ static int connection_add(struct channel *c, int fd, int64_t arrived_ns, struct 
         frame_stream_free(stream);
         return err_system(e, ENOMEM, "a guest's connection");
     }
-    *n = (struct connection){.channel = c,
-                             .next = c->connections,
-                             .stream = stream,
-                             .fd = fd,
-                             .arrived_ns = arrived_ns};
+    *n = (struct connection){
+        .channel = c, .next = c->connections, .stream = stream, .fd = fd, .arrived_ns = arrived_ns};
     if (stamper_watch(c->stamper, fd, connection_readable, n, &n->watch, e) < 0) {
         free(n);
         frame_stream_free(stream);
