@@ -2,6 +2,7 @@
 """What the truth tests share: running a plan, its trials by kind of guest, and judging pairs of events."""
 import contextlib
 import ctypes
+import glob
 import json
 import os
 import statistics
@@ -21,6 +22,10 @@ PHASES = {
 # unshare(2), mount(2)
 CLONE_NEWNS = 0x00020000
 MS_REC, MS_SLAVE = 0x4000, 0x80000
+# ptrace(2), waitpid(2)
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+WAIT_ALL = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Skip(Exception):
@@ -30,9 +35,45 @@ class Skip(Exception):
 def own_mounts():
     """What is mounted from here on is this process's and its children's, and goes with them, however they
     end: perf mounts tracefs and leaves it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS) or libc.mount(None, b"/", None, MS_REC | MS_SLAVE, None):
+    if LIBC.unshare(CLONE_NEWNS) or LIBC.mount(None, b"/", None, MS_REC | MS_SLAVE, None):
         sys.exit("no mount namespace of its own: " + os.strerror(ctypes.get_errno()))
+
+
+def read(path):
+    """A file's text; nothing where it is gone."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+def name_of(pid):
+    return read(f"/proc/{pid}/comm").strip()
+
+
+def children(pid, name):
+    """Whichever thread has started them."""
+    found = " ".join(map(read, glob.glob(f"/proc/{pid}/task/*/children"))).split()
+    return [int(child) for child in found if name_of(child) == name]
+
+
+def ptrace(request, pid):
+    if LIBC.ptrace(ctypes.c_long(request), ctypes.c_long(pid), None, None) < 0:
+        raise OSError(ctypes.get_errno(), f"ptrace of {pid}: {os.strerror(ctypes.get_errno())}")
+
+
+@contextlib.contextmanager
+def held(threads):
+    """They stand still. The kernel lets them go when this program ends in whatever way, which it would not
+    after SIGSTOP."""
+    with contextlib.ExitStack() as stack:
+        for thread in threads:
+            ptrace(PTRACE_SEIZE, thread)
+            ptrace(PTRACE_INTERRUPT, thread)
+            os.waitpid(thread, WAIT_ALL)
+            stack.callback(ptrace, PTRACE_DETACH, thread)
+        yield
 
 
 class Campaign:
@@ -48,10 +89,23 @@ class Campaign:
         if images:
             environment["PLIMSOLL_IMAGES"] = images
         self.output = os.path.join(folder, "output")
+        coordctl = [os.path.join(binaries, "coordctl"), "run", path, "-o", self.report_path]
+        # Whoever kills the test leaves no guests behind.
+        command = ["setpriv", "--pdeathsig", "TERM", *before, *coordctl]
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                [*before, os.path.join(binaries, "coordctl"), "run", path, "-o", self.report_path],
-                env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)  # fmt: skip
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)  # fmt: skip
+
+    def agent(self):
+        """Its process, or None."""
+        return next(iter(children(self.process.pid, "plimsoll-agent")), None)
+
+    def guestd(self):
+        agent = self.agent()
+        return next(iter(children(agent, "plimsoll-guestd")), None) if agent else None
+
+    def over(self):
+        return self.process.poll() is not None
 
     def report(self):
         """Once it is over."""
@@ -106,21 +160,24 @@ class Verdicts:
     def compare(self, what, pairs, floor_ns, least):
         """`pairs` of (the probe's, the witness's) span in ns; the tolerance is the larger of
         `floor_ns` and 2% of the median witnessed span."""
-        if len(pairs) < least:
-            self.fail(f"{what}: only {len(pairs)} paired events, wanted {least}")
-            return
-        differences = sorted(a - b for a, b in pairs)
-        span = statistics.median(b for _, b in pairs)
+        span = statistics.median(b for _, b in pairs) if pairs else 0
         tolerance = max(floor_ns, 0.02 * span)
+        self.within(f"{what}, {span / MS:.3f} ms", [a - b for a, b in pairs], tolerance, least)
+
+    def within(self, what, differences, tolerance, least):
+        """The median of `differences` in ns."""
+        if len(differences) < least:
+            self.fail(f"{what}: only {len(differences)} paired events, wanted {least}")
+            return
+        differences = sorted(differences)
         middle = statistics.median(differences)
         print(
-            f"{what}: median difference {middle / MS:+.4f} ms of {span / MS:.3f} ms, from "
-            f"{differences[0] / MS:+.4f} to {differences[-1] / MS:+.4f}, n {len(pairs)}, "
-            f"tolerance {tolerance / MS:.3f} ms",
+            f"{what}: median difference {middle / MS:+.4f} ms, from {differences[0] / MS:+.4f} "
+            f"to {differences[-1] / MS:+.4f}, n {len(differences)}, tolerance {tolerance / MS:.3f} ms",
             flush=True,
         )
         if abs(middle) > tolerance:
-            self.fail(f"{what} is outside the tolerance")
+            self.fail(f"{what}: outside the tolerance")
 
     def phases(self, found):
         """`found` is by kind of guest."""
