@@ -4,8 +4,8 @@
 
 The runner says kernel, init and ready there as well as to the agent. A program of its own reads the console
 while it is written and stamps the lines. A second reader stamps late on purpose, and must be found to disagree:
-else the comparison could not fail. With --planted the default target of a second kind of guest waits for a sleep,
-which both must see. Exit code 77: cannot run here, with the reason.
+else the comparison could not fail. With --planted a second kind of guest sleeps on its way up, which both must
+see. Exit code 77: cannot run here, with the reason.
 """
 import argparse
 import os

@@ -10,7 +10,16 @@ import subprocess
 from common import Skip
 
 UNIT = "etc/systemd/system/planted.service"
-DROP_IN = "etc/systemd/system/multi-user.target.d/planted.conf"
+DROP_IN = "etc/systemd/system/sysinit.target.d/planted.conf"
+# The last thing that the system's initialisation waits for, before any service: what is planted then delays
+# all that follows and nothing but.
+UNIT_TEXT = """[Unit]
+DefaultDependencies=no
+After=systemd-tmpfiles-setup.service
+Before=sysinit.target
+[Service]
+Type=oneshot
+ExecStart="""
 GIB = 1 << 30
 PLAIN = '{ suite = "bookworm"  init = "systemd" }'
 
@@ -45,15 +54,15 @@ class Images:
         os.symlink(target, os.path.join(self.folder, name))
 
     def plant(self, name, disk_gib, command, files=(), disk=False):
-        """The text of an image section `name`, in which the default target waits for `command`, and where
+        """The text of an image section `name`, in which all services wait for `command`, and where
         `files` of (path, text) are added; with a disk for VMs when asked for."""
         recipe = re.sub(r"^disk = \d+$", f"disk = {disk_gib * GIB}", self.manifest["recipe"], flags=re.M)
         digest = hashlib.sha256(f"planted {recipe}".encode()).hexdigest()
         target = os.path.join(self.folder, digest)
         os.mkdir(target, 0o711)
         subprocess.run(["cp", "-a", os.path.join(self.base, "root"), target], check=True)
-        planted = [(UNIT, f"[Service]\nType=oneshot\nExecStart={command}\n"),
-                   (DROP_IN, "[Unit]\nWants=planted.service\nAfter=planted.service\n"), *files]  # fmt: skip
+        planted = [(UNIT, f"{UNIT_TEXT}{command}\n"),
+                   (DROP_IN, "[Unit]\nWants=planted.service\n"), *files]  # fmt: skip
         for path, text in planted:
             os.makedirs(os.path.dirname(os.path.join(target, "root", path)), exist_ok=True)
             with open(os.path.join(target, "root", path), "w", encoding="utf-8") as f:
