@@ -80,7 +80,7 @@ static int say_hello(struct peer *p, struct err *e)
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_HELLO;
     m.hello = &hello;
     p->state = PEER_GREETING;
-    int failed = socket_send(p->socket, NULL, 0, &m.base, e);
+    int failed = socket_send(p->socket, NULL, 0, &m.base, NULL, e);
     loop_socket_kick(p->watch);
     return failed;
 }
@@ -255,7 +255,7 @@ int peer_send(struct peer *p, const Plimsoll__Envelope *m, struct err *e)
 {
     if (p->state != PEER_WELCOMED)
         return err_set(e, ERR_UNAVAILABLE, "not connected to the coordinator");
-    int failed = socket_send(p->socket, NULL, 0, &m->base, e);
+    int failed = socket_send(p->socket, NULL, 0, &m->base, NULL, e);
     loop_socket_kick(p->watch);
     return failed;
 }

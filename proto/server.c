@@ -37,6 +37,7 @@ struct session {
     char public_z85[KEY_Z85_BYTES];
     char *name;
     void *data; /* the owner's */
+    struct outbox *outbox;
 };
 
 struct server {
@@ -89,6 +90,7 @@ static struct session *session_new(struct server *s, const struct incoming *m, c
     memcpy(n->route, m->route, ROUTE_BYTES);
     strncpy(n->public_z85, m->user, sizeof n->public_z85 - 1);
     n->name = fs_path("%s", name);
+    n->outbox = outbox_new();
     struct session **bucket = bucket_of(s, m->route);
     n->next = *bucket;
     *bucket = n;
@@ -97,6 +99,7 @@ static struct session *session_new(struct server *s, const struct incoming *m, c
 
 static void session_free(struct session *session)
 {
+    outbox_drop(&session->outbox);
     free(session->name);
     free(session);
 }
@@ -111,11 +114,11 @@ static void session_remove(struct session *session)
 }
 
 static int send_to(struct server *s, const uint8_t *route, const Plimsoll__Envelope *m,
-                   struct err *e)
+                   struct outbox *o, struct err *e)
 {
     if (!s->socket)
         return err_set(e, ERR_CANCELLED, "the server is stopped");
-    int failed = socket_send(s->socket, route, ROUTE_BYTES, &m->base, e);
+    int failed = socket_send(s->socket, route, ROUTE_BYTES, &m->base, o, e);
     loop_socket_kick(s->watch);
     return failed;
 }
@@ -127,7 +130,7 @@ static int send_refuse(struct server *s, const uint8_t *route, const char *why, 
     refuse.reason = (char *)why;
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_REFUSE;
     m.refuse = &refuse;
-    return send_to(s, route, &m, e);
+    return send_to(s, route, &m, NULL, e);
 }
 
 static int send_welcome(struct session *session, struct err *e)
@@ -139,7 +142,7 @@ static int send_welcome(struct session *session, struct err *e)
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_WELCOME;
     m.welcome = &welcome;
     session->state = SESSION_LIVE;
-    return send_to(session->server, session->route, &m, e);
+    return send_to(session->server, session->route, &m, session->outbox, e);
 }
 
 /* From here on the peer is heard no more. */
@@ -165,7 +168,7 @@ int session_send(struct session *s, const Plimsoll__Envelope *m, struct err *e)
         return err_set(e, ERR_CANCELLED, "the session with %s is over", s->name);
     if (s->state == SESSION_JOINING && send_welcome(s, e) < 0)
         return -1;
-    return send_to(s->server, s->route, m, e);
+    return send_to(s->server, s->route, m, s->outbox, e);
 }
 
 void session_end(struct session *s, const char *why)

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
 
@@ -172,10 +174,61 @@ int socket_monitor_read(void *pair, struct socket_event *ret)
     return 0;
 }
 
+struct outbox {
+    atomic_size_t bytes;
+    atomic_uint holders; /* who sends, and each frame that is on its way */
+};
+
+struct outbox *outbox_new(void)
+{
+    struct outbox *o = calloc(1, sizeof *o);
+    if (!o)
+        abort();
+    atomic_init(&o->holders, 1);
+    return o;
+}
+
+void outbox_drop(struct outbox **po)
+{
+    struct outbox *o = steal(*po);
+    if (o && atomic_fetch_sub(&o->holders, 1) == 1)
+        free(o);
+}
+
+static bool has_room(struct outbox *o, size_t length)
+{
+    return !o || atomic_load(&o->bytes) + length <= OUTBOX_MOST_BYTES;
+}
+
+/* What free_frame is told. */
+struct sent {
+    struct outbox *outbox;
+    size_t length;
+};
+
+static struct sent *count(struct outbox *o, size_t length)
+{
+    if (!o)
+        return NULL;
+    struct sent *sent = malloc(sizeof *sent);
+    if (!sent)
+        abort();
+    *sent = (struct sent){o, length};
+    atomic_fetch_add(&o->bytes, length);
+    atomic_fetch_add(&o->holders, 1);
+    return sent;
+}
+
+/* On libzmq's thread, or on ours where it could not be queued. */
 static void free_frame(void *data, void *hint)
 {
-    (void)hint;
+    struct sent *sent = hint;
     free(data);
+    if (!sent)
+        return;
+    atomic_fetch_sub(&sent->outbox->bytes, sent->length);
+    outbox_drop(&sent->outbox);
+    free(sent);
 }
 
 static int fail_send(int errnum, struct err *e)
@@ -190,20 +243,25 @@ static int fail_send(int errnum, struct err *e)
 }
 
 int socket_send(void *socket, const void *route, size_t route_bytes,
-                const ProtobufCMessage *message, struct err *e)
+                const ProtobufCMessage *message, struct outbox *o, struct err *e)
 {
     uint8_t *frame = NULL;
     size_t length = 0;
     if (frame_encode(message, &frame, &length, e) < 0)
         return -1;
+    if (!has_room(o, length)) {
+        free(frame);
+        return fail_send(EAGAIN, e);
+    }
     if (route && zmq_send(socket, route, route_bytes, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
         int saved = errno;
         free(frame);
         return fail_send(saved, e);
     }
     zmq_msg_t part;
-    if (zmq_msg_init_data(&part, frame, length, free_frame, NULL) < 0) {
-        free(frame);
+    struct sent *sent = count(o, length);
+    if (zmq_msg_init_data(&part, frame, length, free_frame, sent) < 0) {
+        free_frame(frame, sent);
         return err_system(e, ENOMEM, "cannot send");
     }
     if (zmq_msg_send(&part, socket, ZMQ_DONTWAIT) < 0) {

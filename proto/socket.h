@@ -34,9 +34,18 @@ struct socket_event {
 /* 0, or -1 when there is none left. */
 int socket_monitor_read(void *pair, struct socket_event *ret);
 
-/* Encodes and queues one frame without blocking, behind `route` where that is given. errnum is
- * EAGAIN when the queue is full and EHOSTUNREACH when the connection is gone. */
+/* Counts the bytes that wait in libzmq for one peer: its own limit counts messages, and 256 of them
+ * may be 256 MiB. */
+struct outbox;
+enum { OUTBOX_MOST_BYTES = 4 << 20 };
+struct outbox *outbox_new(void);
+/* What is still on its way keeps it. NULL is fine. */
+void outbox_drop(struct outbox **o);
+
+/* Encodes and queues one frame without blocking, behind `route` where that is given; counted in
+ * `o`, which may be NULL. errnum is EAGAIN when the queue is full and EHOSTUNREACH when the
+ * connection is gone. */
 int socket_send(void *socket, const void *route, size_t route_bytes,
-                const ProtobufCMessage *message, struct err *e);
+                const ProtobufCMessage *message, struct outbox *o, struct err *e);
 
 #endif

@@ -134,6 +134,38 @@ static void a_second_hello_and_a_session_without_one_are_refused(void **state)
     zmq_close(s);
 }
 
+static void what_a_peer_does_not_read_is_not_queued_without_end(void **state)
+{
+    (void)state;
+    enum { BLOB_BYTES = 512 << 10, FAR_TOO_MUCH_BYTES = 64 << 20 };
+    struct end a = {0};
+    int zero = 0, one = 1;
+    allow(&a, KEY_ROLE_AGENT, "a");
+    void *s = zmq_socket(world.zmq, ZMQ_DEALER);
+    zmq_setsockopt(s, ZMQ_LINGER, &zero, sizeof zero);
+    zmq_setsockopt(s, ZMQ_RCVHWM, &one, sizeof one);
+    zmq_setsockopt(s, ZMQ_CURVE_PUBLICKEY, a.key.public_z85, KEY_Z85_BYTES);
+    zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, a.key.secret_z85, KEY_Z85_BYTES);
+    zmq_setsockopt(s, ZMQ_CURVE_SERVERKEY, world.own.public_z85, KEY_Z85_BYTES);
+    assert_int_equal(zmq_connect(s, server_endpoint(world.agents)), 0);
+    raw_hello(s, "a");
+    run_until(world.joined == 1);
+    cleanup_free uint8_t *data = calloc(1, BLOB_BYTES);
+    Plimsoll__Blob blob = PLIMSOLL__BLOB__INIT;
+    Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
+    blob.data = (ProtobufCBinaryData){BLOB_BYTES, data};
+    m.kind_case = PLIMSOLL__ENVELOPE__KIND_BLOB;
+    m.blob = &blob;
+    cleanup_err struct err e = ERR_INIT;
+    size_t queued = 0;
+    while (queued < FAR_TOO_MUCH_BYTES && session_send(world.last, &m, &e) == 0)
+        queued += BLOB_BYTES;
+    assert_in_range(queued, BLOB_BYTES, FAR_TOO_MUCH_BYTES - BLOB_BYTES);
+    assert_int_equal(e.errnum, EAGAIN);
+    zmq_close(s);
+    run_until(world.left == 1);
+}
+
 static void a_routing_id_of_the_peers_own_choice_is_not_accepted(void **state)
 {
     (void)state;
@@ -295,6 +327,7 @@ int main(int argc, char **argv)
         wire_test(broken_frames_end_only_their_own_session),
         wire_test(a_frame_over_the_size_cap_ends_the_connection),
         wire_test(a_second_hello_and_a_session_without_one_are_refused),
+        wire_test(what_a_peer_does_not_read_is_not_queued_without_end),
         wire_test(a_routing_id_of_the_peers_own_choice_is_not_accepted),
         wire_test(an_endless_message_of_many_parts_is_cut_before_it_fills_the_memory),
         wire_test(a_thousand_half_open_handshakes_leave_others_unharmed),
