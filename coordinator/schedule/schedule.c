@@ -76,7 +76,8 @@ static void choose_workers(struct schedule *s)
         }
     }
     for (size_t i = 0; i < s->n_hosts; i++)
-        s->hosts[i].works = !s->plan->any_host || strcmp(s->hosts[i].identity, chosen) == 0;
+        s->hosts[i].works =
+            !s->plan->any_host || (chosen && strcmp(s->hosts[i].identity, chosen) == 0);
 }
 
 static void find_alike(struct schedule *s)
