@@ -44,6 +44,10 @@ static int clean_one(const struct host *own, const char *id, unsigned *removed, 
     if (host_open_dead(own, id, &dead, &opening) < 0) {
         /* Gone meanwhile, or alive: both are as they should be. */
         *alive += opening.code == ERR_REFUSED;
+        if (opening.code == ERR_UNAVAILABLE) {
+            log_info("%s; it is cleaned from there", err_text(&opening));
+            return 0;
+        }
         if (opening.code == ERR_REFUSED || opening.code == ERR_NOT_FOUND)
             return 0;
         return err_move(e, &opening);

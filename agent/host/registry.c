@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/host/registry.h"
 
+#include "agent/host/netns.h"
 #include "common/cleanup.h"
 #include "common/fs.h"
 
@@ -83,8 +84,10 @@ int registry_enter(const char *run_folder, const char *id, const char *state_fol
     }
     /* Relative paths would mean something else to the program that cleans up. */
     cleanup_free char *state = realpath(state_folder, NULL);
-    cleanup_free char *text = fs_path("state = %s\nlibvirt_uri = %s\npid = %ld\n",
-                                      state ? state : state_folder, libvirt_uri, (long)getpid());
+    cleanup_free char *netns = netns_own();
+    cleanup_free char *text =
+        fs_path("state = %s\nlibvirt_uri = %s\npid = %ld\nnetns = %s\n",
+                state ? state : state_folder, libvirt_uri, (long)getpid(), netns);
     size_t length = strlen(text);
     if (ftruncate(r->fd, 0) < 0 || pwrite(r->fd, text, length, 0) != (ssize_t)length) {
         err_system(e, errno, "cannot write %s", r->path);
@@ -121,6 +124,11 @@ int registry_take_over(const char *run_folder, const char *id, struct registrati
     /* An agent that was killed between making the entry and filling it has nothing on the host yet,
      * but the entry of one whose disk was full may be empty too: its id alone still finds its
      * guests. */
+    cleanup_free char *netns = entry_value(text, "netns");
+    if (netns && netns_is_elsewhere(netns)) {
+        registry_leave(&r, true);
+        return err_set(e, ERR_UNAVAILABLE, "agent %s was in another network namespace", id);
+    }
     char *state = entry_value(text, "state");
     char *uri = entry_value(text, "libvirt_uri");
     free(*state_folder);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The agents of a real host, alive or killed: a file RUN/agents/ID each, locked (flock) while its
- * agent lives, with lines `state = FOLDER`, `libvirt_uri = URI` and `pid = N`.
+ * agent lives, with lines `state = FOLDER`, `libvirt_uri = URI`, `pid = N` and `netns = net:[N]`.
  */
 #ifndef AGENT_HOST_REGISTRY_H
 #define AGENT_HOST_REGISTRY_H
@@ -19,7 +19,8 @@ bool registry_is_id(const char *text);
 int registry_enter(const char *run_folder, const char *id, const char *state_folder,
                    const char *libvirt_uri, struct registration **ret, struct err *e);
 /* Locks a dead agent's entry and tells what it says, replacing the texts (freed before).
- * ERR_REFUSED while the agent lives, ERR_NOT_FOUND without an entry. */
+ * ERR_REFUSED while the agent lives, ERR_NOT_FOUND without an entry, ERR_UNAVAILABLE where it lived
+ * in another network namespace that still is: only from there can all of it be removed. */
 int registry_take_over(const char *run_folder, const char *id, struct registration **ret,
                        char **state_folder, char **libvirt_uri, struct err *e);
 /* Removes the entry unless `keep`, and unlocks it. NULL is fine. */

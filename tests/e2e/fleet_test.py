@@ -192,8 +192,13 @@ def cells_spread_over_hosts_and_move_when_one_is_gone():
 def clean(fleet, name):
     """As one would on a host whose agent will not be started again."""
     conf = os.path.join(fleet.folder, f"agent-{name}.conf")
+    before = fleet.netns[name].new()
+    elsewhere = rig.run(fleet.program("plimsoll-agent"), "--clean")
+    expect_said(elsewhere.stdout, f"agent {fleet.id_of(name)} was in another network namespace")
+    rig.expect(fleet.netns[name].new() == before, f"removed from elsewhere: was {before}")
     said = rig.run(*fleet.netns[name].enter(), fleet.program("plimsoll-agent"), "--clean", "--config", conf)
-    expect_said(said.stdout, "2 agents run on this host")
+    expect_said(said.stdout, f"agent {fleet.id_of(name)} was killed; removed what it left", "agents run on this host")
+    rig.expect(not fleet.netns[name].new(), f"not removed: {fleet.netns[name].new()}")
 
 
 # ---- cancel ----

@@ -404,8 +404,11 @@ class Rig:
         return any(re.match(r"plimsoll-|coordctl$|qemu-system|test_", name_of(p)) and
                    needle not in read(f"/proc/{p}/environ") for p in pids())
 
+    def id_of(self, agent):
+        return read(os.path.join(self.folder, f"agent-{agent}", "id")).strip()
+
     def ids(self):
-        ids = [read(os.path.join(self.folder, f"agent-{n}", "id")).strip() for n in self.agents]
+        ids = [self.id_of(name) for name in self.agents]
         runs = self.env["PLIMSOLL_RUNS"]
         ids += [read(os.path.join(runs, r, "agent", "id")).strip()
                 for r in (os.listdir(runs) if os.path.isdir(runs) else [])]

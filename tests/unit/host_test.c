@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -123,15 +124,52 @@ static void an_id_that_is_none_is_named(void **state)
     }
 }
 
-/* An agent in a process of its own, that makes a guest's folder and is killed. Returns its id. */
-static void run_and_kill(const struct agent_fixture *f, const char *state, char ret_id[9])
+/* A process in a network namespace of its own, which lives as long as it does; -1: not allowed. */
+static pid_t hold_network_namespace(void)
+{
+    int ends[2];
+    char made = 0;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (unshare(CLONE_NEWNET) < 0 || write(ends[1], "1", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(ends[1]);
+    ssize_t got = read(ends[0], &made, 1);
+    close(ends[0]);
+    if (got == 1)
+        return pid;
+    waitpid(pid, NULL, 0);
+    return -1;
+}
+
+static void end(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static int enter_network_namespace(pid_t of)
+{
+    cleanup_free char *path = fs_path("/proc/%d/ns/net", (int)of);
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return setns(fd, CLONE_NEWNET);
+}
+
+/* An agent in a process of its own, in the network namespace of `neighbour` (0: in ours), that
+ * makes a guest's folder and is killed. Returns its id. */
+static void run_beside_and_kill(const struct agent_fixture *f, const char *state, pid_t neighbour,
+                                char ret_id[9])
 {
     int ends[2];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     pid_t pid = fork();
     if (pid == 0) {
         struct host h = other_host(f, state);
-        if (host_open(&h, NULL) < 0)
+        if ((neighbour && enter_network_namespace(neighbour) < 0) || host_open(&h, NULL) < 0)
             _exit(1);
         cleanup_free char *guest = fs_path("%s/guests/pl%s-1/deep", h.state_folder, h.id);
         if (fs_make_dirs(guest, 0700, NULL) < 0 || write(ends[1], h.id, 9) != 9)
@@ -140,10 +178,14 @@ static void run_and_kill(const struct agent_fixture *f, const char *state, char 
             pause();
     }
     assert_int_equal(read(ends[0], ret_id, 9), 9);
-    kill(pid, SIGKILL);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    end(pid);
     close(ends[0]);
     close(ends[1]);
+}
+
+static void run_and_kill(const struct agent_fixture *f, const char *state, char ret_id[9])
+{
+    run_beside_and_kill(f, state, 0, ret_id);
 }
 
 static void a_killed_agent_is_cleaned_by_any_other(void **state)
@@ -165,6 +207,25 @@ static void a_killed_agent_is_cleaned_by_any_other(void **state)
     /* The state folder stays: its spool may hold results. */
     cleanup_free char *kept = fs_path("%s/killed/id", f->folder);
     assert_true(fs_exists(kept));
+}
+
+static void a_killed_agent_of_another_network_namespace_is_left_alone_while_that_is_there(
+    void **state)
+{
+    struct agent_fixture *f = *state;
+    char id[9];
+    unsigned removed = 0, alive = 0;
+    pid_t neighbour = hold_network_namespace();
+    if (neighbour < 0)
+        skip();
+    run_beside_and_kill(f, "killed", neighbour, id);
+    assert_int_equal(clean_dead(&f->host, &removed, &alive, NULL), 0);
+    assert_true(is_registered(f, id));
+    assert_int_equal(removed, 0);
+    end(neighbour);
+    assert_int_equal(clean_dead(&f->host, &removed, &alive, NULL), 0);
+    assert_false(is_registered(f, id));
+    assert_true(removed > 0);
 }
 
 static void a_killed_agent_without_its_state_folder_is_cleaned_too(void **state)
@@ -394,6 +455,7 @@ int main(void)
         HOST_TEST(a_copied_state_folder_is_refused),
         HOST_TEST(an_id_that_is_none_is_named),
         HOST_TEST(a_killed_agent_is_cleaned_by_any_other),
+        HOST_TEST(a_killed_agent_of_another_network_namespace_is_left_alone_while_that_is_there),
         HOST_TEST(a_killed_agent_without_its_state_folder_is_cleaned_too),
         HOST_TEST(a_living_agent_is_left_alone),
         HOST_TEST(what_could_not_be_removed_stays_registered),
