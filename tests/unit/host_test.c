@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -132,7 +133,8 @@ static pid_t hold_network_namespace(void)
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     pid_t pid = fork();
     if (pid == 0) {
-        if (unshare(CLONE_NEWNET) < 0 || write(ends[1], "1", 1) != 1)
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || unshare(CLONE_NEWNET) < 0 ||
+            write(ends[1], "1", 1) != 1)
             _exit(1);
         for (;;)
             pause();
