@@ -103,8 +103,8 @@ class Namespace:
     SCRIPT = ("mount --rbind /sys/fs/cgroup /mnt && mount -t sysfs sysfs /sys && "
               "mount --move /mnt /sys/fs/cgroup && echo made && exec sleep infinity")
 
-    def __init__(self, name, address):
-        self.name, self.address = name, address
+    def __init__(self, name, address, outside):
+        self.name, self.address, self.outside = name, address, outside
         self.holder = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{name}", "unshare", "--mount", "--propagation", "slave",
              "sh", "-c", self.SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -129,6 +129,8 @@ class Namespace:
         self.holder.kill()
         self.holder.wait()
         self.holder.stdout.close()
+        # The kernel would remove the pair too, but some time later.
+        run("ip", "link", "del", self.outside, check=False)
         run("ip", "netns", "del", self.name, check=False)
 
 
@@ -355,7 +357,7 @@ class Rig:
             for words in (["link", "set", "lo", "up"], ["addr", "add", f"10.61.0.{i}/24", "dev", "eth0"],
                           ["link", "set", "eth0", "up"]):
                 run("ip", "-n", ns, *words)
-            made[name] = Namespace(ns, f"10.61.0.{i}")
+            made[name] = Namespace(ns, f"10.61.0.{i}", outside)
             self.netnses.append(made[name])
         return made
 
