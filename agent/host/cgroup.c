@@ -176,6 +176,8 @@ static int make_folder(const struct hierarchy *h, const char *path, struct err *
 static int make_in(const struct hierarchy *h, const char *path, struct err *e)
 {
     cleanup_free char *part = fs_path("%s", path);
+    if (h->v2)
+        enable_controllers(h->mount);
     for (char *slash = strchr(part, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (make_folder(h, part, e) < 0)
@@ -187,6 +189,33 @@ static int make_in(const struct hierarchy *h, const char *path, struct err *e)
         *slash = '/';
     }
     return make_folder(h, path, e);
+}
+
+char *cgroup_handed_down(void)
+{
+    const char *mount = cgroup_layout() == CGROUP_V2 ? cgroup_mount("cgroup2") : NULL;
+    cleanup_free char *path = fs_path("%s/cgroup.subtree_control", mount ? mount : "");
+    char *text = NULL;
+    return mount && fs_read_kernel(path, &text, NULL) == 0 ? text : fs_path("%s", "");
+}
+
+static bool has_word(const char *words, const char *word)
+{
+    cleanup_free char *all = fs_path(" %s ", words);
+    cleanup_free char *one = fs_path(" %s ", word);
+    return strstr(all, one) != NULL;
+}
+
+void cgroup_hand_down_only(const char *controllers)
+{
+    cleanup_free char *now = cgroup_handed_down();
+    cleanup_free char *path = fs_path("%s/cgroup.subtree_control", cgroup_mount("cgroup2"));
+    char *rest = NULL;
+    for (char *word = strtok_r(now, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        cleanup_free char *off = fs_path("-%s", word);
+        if (!has_word(controllers, word))
+            fs_write_kernel(path, off, NULL); /* refused where somebody below uses it */
+    }
 }
 
 int cgroup_make(const char *path, struct err *e)

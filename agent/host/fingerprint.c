@@ -225,6 +225,17 @@ static void add_kernel(Plimsoll__Fingerprint *f)
     add(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "cgroup.layout", layouts[cgroup_layout()]);
 }
 
+/* It, or nobody, shares the host's cgroups and processors out. */
+static void add_init(Plimsoll__Fingerprint *f)
+{
+    cleanup_free char *name = NULL;
+    if (fs_exists("/run/systemd/system")) /* sd_booted(3) */
+        name = fs_path("systemd");
+    else
+        fs_read_kernel("/proc/1/comm", &name, NULL);
+    add(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "host.init", name);
+}
+
 static void add_distribution(Plimsoll__Fingerprint *f)
 {
     cleanup_free char *text = NULL;
@@ -286,6 +297,7 @@ int host_fingerprint(struct host *h, Plimsoll__Fingerprint **ret, struct err *e)
     add_cpu(f);
     add_memory(f);
     add_kernel(f);
+    add_init(f);
     add_distribution(f);
     add_settings(f);
     add_software(f, h);

@@ -363,7 +363,8 @@ int journal_bridge(struct journal *j, const char *name, uint64_t *ret_entry, str
 int journal_cgroup(struct journal *j, const char *relative_path, uint64_t *ret_entry, struct err *e)
 {
     uint64_t entry;
-    if (borrow(j, "cgroup", relative_path, NULL, &entry, e) < 0)
+    cleanup_free char *controllers = cgroup_handed_down();
+    if (borrow(j, "cgroup", relative_path, controllers, &entry, e) < 0)
         return -1;
     if (cgroup_make(relative_path, e) < 0)
         return give_up(j, entry);
@@ -380,11 +381,13 @@ static int undo_mount(const char *target, struct err *e)
     return err_system(e, errno, "cannot unmount %s", target);
 }
 
-static int undo_cgroup(const char *path, struct err *e)
+static int undo_cgroup(const char *path, const char *controllers, struct err *e)
 {
-    if (cgroup_kill(path, clock_monotonic_ns() + KILL_NS, e) < 0)
+    if (cgroup_kill(path, clock_monotonic_ns() + KILL_NS, e) < 0 || cgroup_remove(path, e) < 0)
         return -1;
-    return cgroup_remove(path, e);
+    if (cgroup_layout() == CGROUP_V2)
+        cgroup_hand_down_only(controllers);
+    return 0;
 }
 
 static int undo_action(const struct entry *entry, struct err *e)
@@ -393,7 +396,7 @@ static int undo_action(const struct entry *entry, struct err *e)
     if (strcmp(entry->kind, "mount") == 0)
         return undo_mount(first, e);
     if (strcmp(entry->kind, "cgroup") == 0)
-        return undo_cgroup(first, e);
+        return undo_cgroup(first, entry->arguments[1], e);
     if (strcmp(entry->kind, "bridge") == 0)
         return bridge_remove(first, e);
     if (strcmp(entry->kind, "setting") == 0)

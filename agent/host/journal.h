@@ -28,8 +28,8 @@ int journal_mount(struct journal *j, const char *source, const char *target, con
                   unsigned long flags, const char *data, uint64_t *ret_entry, struct err *e);
 /* A bridge device, made and brought up; undone by deleting it. */
 int journal_bridge(struct journal *j, const char *name, uint64_t *ret_entry, struct err *e);
-/* A cgroup made in every hierarchy in use; undone by killing what is in it and removing it with all
- * below. */
+/* A cgroup made in every hierarchy in use; undone by killing what is in it, removing it with all
+ * below, and taking back the controllers that v2's root did not hand down before. */
 int journal_cgroup(struct journal *j, const char *relative_path, uint64_t *ret_entry,
                    struct err *e);
 

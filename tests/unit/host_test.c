@@ -360,7 +360,7 @@ static void the_fingerprint_is_the_same_twice(void **state)
     static const char *const keys[] = {
         "cpu.model",    "cpu.threads",      "memory.total",     "kernel.release",  "cgroup.layout",
         "setting.ksm",  "setting.thp",      "qemu.version",     "libvirt.version", "liblxc.version",
-        "criu.version", "host.virtualised", "host.distribution"};
+        "criu.version", "host.virtualised", "host.distribution", "host.init"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         assert_non_null(fact(one, keys[i]));
     char threads[16];
