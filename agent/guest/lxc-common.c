@@ -23,6 +23,20 @@
 
 enum { ITEMS_MOST = 64, LINKS = 99999 };
 
+/* All that a container may make or open, since root inside could make a node of the host's disk.
+ * Numbers as in the kernel's Documentation/admin-guide/devices.txt. */
+static const char *const devices[] = {
+    "c 1:3 rwm",   /* null */
+    "c 1:5 rwm",   /* zero */
+    "c 1:7 rwm",   /* full */
+    "c 1:8 rwm",   /* random */
+    "c 1:9 rwm",   /* urandom */
+    "c 5:0 rwm",   /* tty */
+    "c 5:1 rwm",   /* console */
+    "c 5:2 rwm",   /* ptmx */
+    "c 136:* rwm", /* pts/N */
+};
+
 static const int64_t STOP_NS = 10 * NS_PER_S;
 /* A monitor that was told to stop cleans up after its container: how long it may take. */
 static const int64_t MONITOR_NS = 3 * NS_PER_S;
@@ -57,6 +71,9 @@ int lxc_check_host(struct host *host, struct stamper *stamper, const Plimsoll__S
         offer_refuse(ret, "%s", obstacle);
     else if (cgroup_layout() == CGROUP_NONE)
         offer_refuse(ret, "the cgroup controllers cpu, cpuset and memory are not all mounted");
+    else if (cgroup_layout() == CGROUP_V1 && !cgroup_mount("devices"))
+        offer_refuse(ret, "the cgroup controller devices is not mounted, without which a container "
+                          "could open the host's disks");
     return 0;
 }
 
@@ -90,6 +107,10 @@ static void add_cgroup_items(struct guest *g, struct guest_state *s)
     add_item(s, v2 ? "lxc.cgroup2.cpuset.cpus" : "lxc.cgroup.cpuset.cpus", fs_path("%d", g->cpu));
     add_item(s, v2 ? "lxc.cgroup2.memory.max" : "lxc.cgroup.memory.limit_in_bytes",
              fs_path("%lld", memory));
+    /* v2 has no such controller: liblxc loads a BPF program that says the same. */
+    add_text_item(s, v2 ? "lxc.cgroup2.devices.deny" : "lxc.cgroup.devices.deny", "a");
+    for (size_t i = 0; i < sizeof(devices) / sizeof(*devices); i++)
+        add_text_item(s, v2 ? "lxc.cgroup2.devices.allow" : "lxc.cgroup.devices.allow", devices[i]);
 }
 
 /* "empty": a network namespace with a loopback device, while "none" would share the host's. */

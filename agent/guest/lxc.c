@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 /* What would reach through to the host is taken away: clock, modules, raw input and output. Its
- * /dev holds what every system has, but nothing forbids root inside to make another node. */
+ * /dev holds what every system has. */
 static const struct lxc_item items[] = {
     {"lxc.autodev", "1"},
     {"lxc.mount.auto", "proc:mixed sys:mixed"},

@@ -319,6 +319,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(cancel_is_obeyed_within_each_step),
         cmocka_unit_test(a_guest_that_dies_early_is_noticed),
         cmocka_unit_test(the_guest_gets_the_resources_it_was_promised),
+        cmocka_unit_test(the_hosts_devices_are_out_of_reach),
         cmocka_unit_test(without_a_network_there_is_no_device),
         cmocka_unit_test(two_guests_at_once_do_not_disturb_each_other),
         cmocka_unit_test(what_a_single_program_said_is_kept),

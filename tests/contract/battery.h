@@ -19,6 +19,7 @@ int go_to(struct guest *g, enum state wanted, int64_t deadline_ns, int cancel_fd
 void must_go_to(struct guest *g, enum state wanted);
 
 void the_guest_gets_the_resources_it_was_promised(void **state);
+void the_hosts_devices_are_out_of_reach(void **state);
 void without_a_network_there_is_no_device(void **state);
 void two_guests_at_once_do_not_disturb_each_other(void **state);
 void what_a_single_program_said_is_kept(void **state);

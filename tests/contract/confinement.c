@@ -24,18 +24,22 @@
 #include <unistd.h>
 
 /* Standard output of a program in the guest, the caller's to free. */
-static char *say(struct guest *g, const char *program, const char *argument)
+static char *run_inside(struct guest *g, char **argv, size_t n)
 {
     cleanup_err struct err e = ERR_INIT;
-    char *argv[] = {(char *)program, (char *)argument};
     Plimsoll__Exec request = PLIMSOLL__EXEC__INIT;
     Plimsoll__Finished *finished = NULL;
-    request.n_argv = 2;
+    request.n_argv = n;
     request.argv = argv;
-    must_work(channel_exec(g->channel, &request, in_seconds(30), -1, &finished, &e), &e, program);
+    must_work(channel_exec(g->channel, &request, in_seconds(30), -1, &finished, &e), &e, argv[0]);
     char *text = fs_path("%.*s", (int)finished->output.len, (const char *)finished->output.data);
     frame_free(&finished->base);
     return text;
+}
+
+static char *say(struct guest *g, const char *program, const char *argument)
+{
+    return run_inside(g, (char *[]){(char *)program, (char *)argument}, 2);
 }
 
 /* A container's limit stands in its cgroup, a VM's memory in its own /proc. */
@@ -178,16 +182,34 @@ void two_guests_at_once_do_not_disturb_each_other(void **state)
     section_free(&section);
 }
 
-static bool console_says(struct guest *g, const char *words)
+/* The caller's to free; "" where it said nothing. */
+static char *console_of(struct guest *g)
 {
     struct guest_texts texts = {0};
-    bool found = false;
+    char *console = NULL;
     g->ops->texts(g, &texts);
-    for (size_t i = 0; i < texts.n; i++)
-        found = found || (strcmp(texts.items[i]->name, "console") == 0 &&
-                          strstr(texts.items[i]->text, words));
+    for (size_t i = 0; i < texts.n && !console; i++)
+        if (strcmp(texts.items[i]->name, "console") == 0)
+            console = fs_path("%s", texts.items[i]->text);
     guest_texts_clear(&texts);
-    return found;
+    return console ? console : fs_path("%s", "");
+}
+
+static bool console_says(struct guest *g, const char *words)
+{
+    cleanup_free char *console = console_of(g);
+    return strstr(console, words) != NULL;
+}
+
+static void wait_for_its_end(struct guest *g)
+{
+    cleanup_guest_scope struct guest_scope scope = {0};
+    if (g->ops->scope(g, &scope, NULL) < 0)
+        return;
+    cleanup_close int ended = (int)syscall(SYS_pidfd_open, scope.leader, 0);
+    struct pollfd p = {.fd = ended, .events = POLLIN};
+    if (ended >= 0)
+        assert_int_equal(poll(&p, 1, 30000), 1);
 }
 
 void what_a_single_program_said_is_kept(void **state)
@@ -200,17 +222,76 @@ void what_a_single_program_said_is_kept(void **state)
         section_new(fixture.ops->catalog, "command", "/there/is/no/such/program");
     struct guest *g = fixture_guest(&fixture, section);
     must_go_to(g, READY);
-    cleanup_guest_scope struct guest_scope scope = {0};
-    if (g->ops->scope(g, &scope, NULL) == 0) {
-        cleanup_close int ended = (int)syscall(SYS_pidfd_open, scope.leader, 0);
-        struct pollfd p = {.fd = ended, .events = POLLIN};
-        if (ended >= 0)
-            assert_int_equal(poll(&p, 1, 10000), 1);
-    }
+    wait_for_its_end(g);
     must_work(g->ops->stop(g, in_seconds(30), &e), &e, "stop");
     assert_true(console_says(g, "/there/is/no/such/program"));
     guest_free(&g);
     section_free(&section);
+}
+
+/* Of a disk that this kernel really has, "254 0", the caller's to free; NULL where it has none. */
+static char *numbers_of_a_disk(void)
+{
+    char *numbers = NULL;
+    DIR *dir = opendir("/sys/block");
+    for (struct dirent *entry; dir && !numbers && (entry = readdir(dir));) {
+        cleanup_free char *path = fs_path("/sys/block/%s/dev", entry->d_name);
+        if (entry->d_name[0] != '.' && fs_read_kernel(path, &numbers, NULL) == 0)
+            numbers[strcspn(numbers, ":")] = ' ';
+    }
+    if (dir)
+        closedir(dir);
+    return numbers;
+}
+
+/* Says "opened NAME" of each device that it could open; of the host's it makes the nodes first. */
+static char *device_script(void)
+{
+    cleanup_free char *disk = numbers_of_a_disk();
+    return fs_path("cd /tmp\n"
+                   "try() { mknod \"$@\" && true <\"$1\" && echo \"opened $1\"; }\n"
+                   "try kmsg c 1 11; %s%s\n"
+                   "for d in null zero full random urandom; do\n"
+                   "    true </dev/$d && echo \"opened $d\"\n"
+                   "done",
+                   disk ? "try disk b " : "", disk ? disk : "");
+}
+
+/* As the guest's own command, or by the runner, as root unless it is a process. */
+static char *try_devices(Plimsoll__Section *section)
+{
+    cleanup_free char *script = device_script();
+    char *argv[] = {(char *)"/bin/sh", (char *)"-c", script};
+    bool single = fixture.ops->catalog->single;
+    if (single)
+        section_set_list(section, "command", argv, 3);
+    struct guest *g = fixture_guest(&fixture, section);
+    must_go_to(g, READY);
+    char *said = single ? NULL : run_inside(g, argv, 3);
+    if (single) {
+        wait_for_its_end(g);
+        said = console_of(g);
+    }
+    guest_free(&g);
+    return said;
+}
+
+void the_hosts_devices_are_out_of_reach(void **state)
+{
+    (void)state;
+    static const char *const allowed[] = {"null", "zero", "full", "random", "urandom"};
+    if (!fixture.ops->catalog->needs_image || fixture.ops->catalog->has_accelerator)
+        skip(); /* a fake has none, and a VM its own */
+    Plimsoll__Section *section = section_new(fixture.ops->catalog, NULL, NULL);
+    cleanup_free char *said = try_devices(section);
+    section_free(&section);
+    for (size_t i = 0; i < sizeof(allowed) / sizeof(*allowed); i++) {
+        cleanup_free char *words = fs_path("opened %s\n", allowed[i]);
+        if (!strstr(said, words))
+            fail_msg("%s could not be opened: %s", allowed[i], said);
+    }
+    if (strstr(said, "opened kmsg") || strstr(said, "opened disk"))
+        fail_msg("%s", said);
 }
 
 /* plimsoll-guestd may be killed at any time; the next guest gets a new one. */

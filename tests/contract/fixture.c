@@ -80,26 +80,33 @@ Plimsoll__Section *section_from_rows(const char *name, const struct key_row *row
     return s;
 }
 
-void section_set(Plimsoll__Section *s, const char *key, const char *text)
+static Plimsoll__Value *setting_of(const Plimsoll__Section *s, const char *key)
 {
-    for (size_t i = 0; i < s->n_settings; i++) {
-        Plimsoll__Value *value = s->settings[i]->value;
-        if (strcmp(s->settings[i]->key, key) != 0)
-            continue;
-        if (value->kind_case == PLIMSOLL__VALUE__KIND_TEXT) {
-            free(value->text);
-            value->text = fs_path("%s", text);
-        } else if (value->kind_case == PLIMSOLL__VALUE__KIND_INTEGER) {
-            value->integer = strtoll(text, NULL, 10);
-        } else {
-            char *items[] = {(char *)text};
-            protobuf_c_message_free_unpacked(&value->list->base, NULL);
-            value->list = strings_new(items, 1);
-        }
-        return;
-    }
+    for (size_t i = 0; i < s->n_settings; i++)
+        if (strcmp(s->settings[i]->key, key) == 0)
+            return s->settings[i]->value;
     fprintf(stderr, "section %s has no key %s\n", s->name, key);
     abort();
+}
+
+void section_set_list(Plimsoll__Section *s, const char *key, char **items, size_t n)
+{
+    Plimsoll__Value *value = setting_of(s, key);
+    protobuf_c_message_free_unpacked(&value->list->base, NULL);
+    value->list = strings_new(items, n);
+}
+
+void section_set(Plimsoll__Section *s, const char *key, const char *text)
+{
+    Plimsoll__Value *value = setting_of(s, key);
+    if (value->kind_case == PLIMSOLL__VALUE__KIND_TEXT) {
+        free(value->text);
+        value->text = fs_path("%s", text);
+    } else if (value->kind_case == PLIMSOLL__VALUE__KIND_INTEGER) {
+        value->integer = strtoll(text, NULL, 10);
+    } else {
+        section_set_list(s, key, (char *[]){(char *)text}, 1);
+    }
 }
 
 Plimsoll__Section *section_new(const struct catalog_entry *entry, const char *key, const char *text)

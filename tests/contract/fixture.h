@@ -35,6 +35,7 @@ Plimsoll__Section *section_new(const struct catalog_entry *entry, const char *ke
                                const char *text);
 Plimsoll__Section *section_from_rows(const char *name, const struct key_row *rows);
 void section_set(Plimsoll__Section *s, const char *key, const char *text);
+void section_set_list(Plimsoll__Section *s, const char *key, char **items, size_t n);
 void section_free(Plimsoll__Section **s);
 bool backend_has_key(const struct guest_ops *ops, const char *key);
 
