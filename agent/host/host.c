@@ -25,6 +25,7 @@ struct host_claim {
     char *stand_in; /* a dead agent's state folder that is gone: ours, removed at close */
 };
 
+/* Beside this program, as it is built, or where `cmake --install` puts what people do not call. */
 static char *own_program(const char *name)
 {
     char self[PATH_MAX];
@@ -32,8 +33,11 @@ static char *own_program(const char *name)
     if (n <= 0)
         return fs_path("%s", name);
     self[n] = '\0';
-    char *slash = strrchr(self, '/');
-    return fs_path("%.*s/%s", (int)(slash - self), self, name);
+    *strrchr(self, '/') = '\0';
+    cleanup_free char *beside = fs_path("%s/%s", self, name);
+    cleanup_free char *installed = fs_path("%s/../libexec/plimsoll/%s", self, name);
+    bool use_installed = access(beside, X_OK) < 0 && access(installed, X_OK) == 0;
+    return use_installed ? steal(installed) : steal(beside);
 }
 
 static char *user_folder(const char *variable, const char *below_home, const char *rest)
