@@ -117,8 +117,12 @@ static int serve(struct err *e)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("plimsoll-guestd %s, liblxc %s\n", PLIMSOLL_VERSION, lxc_get_version());
+        return EXIT_SUCCESS;
+    }
     log_open("plimsoll-guestd", LOG_LEVEL_WARNING);
     cleanup_err struct err e = ERR_INIT;
     signal(SIGPIPE, SIG_IGN);
