@@ -13,9 +13,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <lxc/lxccontainer.h>
 #include <lxc/version.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -120,7 +122,7 @@ static int serve(struct err *e)
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        printf("plimsoll-guestd %s, liblxc %s\n", PLIMSOLL_VERSION, lxc_get_version());
+        printf("plimsoll-guestd with liblxc %s\n", lxc_get_version());
         return EXIT_SUCCESS;
     }
     log_open("plimsoll-guestd", LOG_LEVEL_WARNING);

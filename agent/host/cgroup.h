@@ -31,8 +31,8 @@ int cgroup_kill(const char *path, int64_t deadline_ns, struct err *e);
 /* Removes it and all below from every hierarchy; what does not exist is fine. Tries for 2 s, since
  * the kernel takes a moment to let go of processes that ended. */
 int cgroup_remove(const char *path, struct err *e);
-/* The controllers that v2's root hands down to the cgroups below, "cpu memory pids", the caller's to
- * free; "" with v1. systemd hands down what its units need, and liblxc all there are. */
+/* The controllers that v2's root hands down to the cgroups below, "cpu memory pids", the caller's
+ * to free; "" with v1. systemd hands down what its units need, and liblxc all there are. */
 char *cgroup_handed_down(void);
 /* Takes the others back; one that a cgroup below hands on stays, as somebody uses it. */
 void cgroup_hand_down_only(const char *controllers);

@@ -357,10 +357,11 @@ static void the_fingerprint_is_the_same_twice(void **state)
         for (size_t j = 0; j < i; j++)
             assert_string_not_equal(one->facts[i]->key, one->facts[j]->key);
     }
-    static const char *const keys[] = {
-        "cpu.model",    "cpu.threads",      "memory.total",     "kernel.release",  "cgroup.layout",
-        "setting.ksm",  "setting.thp",      "qemu.version",     "libvirt.version", "liblxc.version",
-        "criu.version", "host.virtualised", "host.distribution", "host.init"};
+    static const char *const keys[] = {"cpu.model",         "cpu.threads",   "memory.total",
+                                       "kernel.release",    "cgroup.layout", "setting.ksm",
+                                       "setting.thp",       "qemu.version",  "libvirt.version",
+                                       "liblxc.version",    "criu.version",  "host.virtualised",
+                                       "host.distribution", "host.init"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         assert_non_null(fact(one, keys[i]));
     char threads[16];
