@@ -21,7 +21,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ITEMS_MOST = 64, LINKS = 99999 };
+enum { ITEMS_MOST = 64, LINKS = 99999, LOG_MOST_BYTES = 1 << 20 };
 
 /* All that a container may make or open, since root inside could make a node of the host's disk.
  * Numbers as in the kernel's Documentation/admin-guide/devices.txt. */
@@ -38,6 +38,8 @@ static const char *const devices[] = {
 };
 
 static const int64_t STOP_NS = 10 * NS_PER_S;
+/* Looking up a container's first process. */
+static const int64_t SCOPE_NS = 10 * NS_PER_S;
 /* A monitor that was told to stop cleans up after its container: how long it may take. */
 static const int64_t MONITOR_NS = 3 * NS_PER_S;
 
@@ -53,8 +55,8 @@ struct guest_state {
     char *console_path;
     char link[IFNAMSIZ]; /* the host's end of its veth, "" without a network */
     bool created;        /* guestd knows it */
-    pid_t init;
-    int pidfd;
+    int monitor; /* its pidfd: it ends with the container, or with the attempt to start it. -1: none
+                  */
 };
 
 /* ---- Can it run here? ---- */
@@ -148,9 +150,10 @@ static int define(struct guest *g, struct guest_state *s, const struct lxc_kind 
     add_text_item(s, "lxc.uts.name", g->section->name);
     add_text_item(s, "lxc.tty.max", "0");
     add_text_item(s, "lxc.pty.max", "0");
-    /* The monitor writes down what is said there; it costs the start nothing that can be measured.
-     */
-    add_text_item(s, "lxc.console.logfile", s->console_path);
+    if (kind->has_console)
+        add_text_item(s, "lxc.console.logfile", s->console_path); /* by the monitor */
+    else
+        add_text_item(s, "lxc.console.path", "none");
     for (const struct lxc_item *item = kind->items; item->key; item++)
         add_text_item(s, item->key, item->value);
     /* Its profiles may not be loaded, and a guest that is confined by one is another guest. */
@@ -188,7 +191,7 @@ int lxc_prepare(struct guest *g, const struct lxc_kind *kind, int64_t deadline_n
     if (!s)
         return err_system(e, ENOMEM, "cannot prepare %s", g->name);
     g->state = s;
-    s->pidfd = -1;
+    s->monitor = -1;
     s->argv = kind->argv(g);
     s->cgroup = guest_cgroup(g);
     s->monitor_cgroup = fs_path("%s.monitor", s->cgroup);
@@ -245,41 +248,54 @@ int lxc_start(struct guest *g, int64_t deadline_ns, int cancel_fd, struct err *e
     Plimsoll__GuestdReply *reply = NULL;
     if (call(g, &request, deadline_ns, cancel_fd, &reply, e) < 0)
         return -1;
-    s->init = reply->init_pid;
+    /* Refused when it has ended and was reaped, and then -1 says the right thing. */
+    s->monitor = (int)syscall(SYS_pidfd_open, reply->pid, 0);
     frame_free(&reply->base);
-    if (s->init > 0)
-        s->pidfd = (int)syscall(SYS_pidfd_open, s->init, 0);
     return 0;
+}
+
+/* The first ERROR of liblxc's log is what a person wants to read: "lxc NAME DATE ERROR MODULE -
+ * FILE:FUNCTION:LINE - TEXT". NULL without one. */
+static char *first_error(const char *log)
+{
+    cleanup_free char *text = NULL;
+    size_t length = 0;
+    if (fs_read(log, LOG_MOST_BYTES, &text, &length, NULL) < 0)
+        return NULL;
+    char *line = strstr(text, " ERROR ");
+    char *place = line ? strstr(line, " - ") : NULL;
+    char *words = place ? strstr(place + 3, " - ") : NULL;
+    if (!words)
+        return NULL;
+    words += 3;
+    words[strcspn(words, "\n")] = '\0';
+    return fs_path("%s", words);
 }
 
 int lxc_wait_ready(struct guest *g, int64_t deadline_ns, int cancel_fd, struct err *e)
 {
-    return guest_wait_ready(g, g->state->pidfd, deadline_ns, cancel_fd, e);
+    if (guest_wait_ready(g, g->state->monitor, deadline_ns, cancel_fd, e) == 0)
+        return 0;
+    cleanup_free char *words = first_error(g->state->log_path);
+    return words ? err_prefix(e, "liblxc: %s", words) : -1;
 }
 
 int lxc_scope(struct guest *g, struct guest_scope *ret, struct err *e)
 {
-    if (!g->state || g->state->init <= 0)
+    struct guest_state *s = g->state;
+    if (!s || s->monitor < 0)
         return err_set(e, ERR_NOT_FOUND, "%s does not run", g->name);
-    *ret =
-        (struct guest_scope){.cgroup = fs_path("%s", g->state->cgroup), .leader = g->state->init};
+    Plimsoll__ContainerFindInit find = PLIMSOLL__CONTAINER_FIND_INIT__INIT;
+    Plimsoll__GuestdRequest request = PLIMSOLL__GUESTD_REQUEST__INIT;
+    find.name = g->name;
+    request.kind_case = PLIMSOLL__GUESTD_REQUEST__KIND_FIND_INIT;
+    request.find_init = &find;
+    Plimsoll__GuestdReply *reply = NULL;
+    if (call(g, &request, clock_monotonic_ns() + SCOPE_NS, -1, &reply, e) < 0)
+        return -1;
+    *ret = (struct guest_scope){.cgroup = fs_path("%s", s->cgroup), .leader = reply->pid};
+    frame_free(&reply->base);
     return 0;
-}
-
-/* The monitor, so that its end can be waited for: by then it is in another cgroup. Guestd may still
- * be on its way out of there. */
-static int open_monitor(const struct guest *g)
-{
-    const char *mount = cgroup_mount("cpu");
-    cleanup_free char *path =
-        fs_path("%s/%s/cgroup.procs", mount ? mount : "", g->state->monitor_cgroup);
-    cleanup_file FILE *f = fopen(path, "re");
-    pid_t guestd = g->host->guestd ? guestd_pid(g->host->guestd) : 0;
-    int pid;
-    while (f && fscanf(f, "%d", &pid) == 1)
-        if (pid > 0 && pid != guestd)
-            return (int)syscall(SYS_pidfd_open, pid, 0);
-    return -1;
 }
 
 /* What guestd could not do is done by force afterwards. */
@@ -319,10 +335,9 @@ int lxc_stop(struct guest *g, int64_t deadline_ns, struct err *e)
     struct guest_state *s = g->state;
     if (!s || !s->created)
         return 0;
-    cleanup_close int monitor = open_monitor(g);
     ask_to_stop(g, deadline_ns);
-    if (monitor >= 0) {
-        struct pollfd p = {.fd = monitor, .events = POLLIN};
+    if (s->monitor >= 0) {
+        struct pollfd p = {.fd = s->monitor, .events = POLLIN};
         int64_t until_ns = clock_monotonic_ns() + MONITOR_NS;
         poll(&p, 1, clock_poll_ms(deadline_ns && deadline_ns < until_ns ? deadline_ns : until_ns));
     }
@@ -336,8 +351,8 @@ static void state_free(struct guest_state *s)
         free(s->items[i].value);
     }
     single_command_free(&s->argv);
-    if (s->pidfd >= 0)
-        close(s->pidfd);
+    if (s->monitor >= 0)
+        close(s->monitor);
     free(s->cgroup);
     free(s->monitor_cgroup);
     free(s->log_path);

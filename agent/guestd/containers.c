@@ -5,18 +5,18 @@
 #include "common/fs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lxc/lxccontainer.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { LOG_MOST_BYTES = 1 << 20 };
-
 struct container {
     struct container *next;
-    struct lxc_container *lxc;
-    char *log;
-    char *lock_folder; /* liblxc leaves it behind */
+    struct lxc_container *lxc; /* configured here; once started, the way to its monitor */
+    pid_t monitor;             /* 0: not started, or ended and reaped */
+    char *lock_folder;         /* liblxc leaves it behind */
 };
 
 static struct container *containers;
@@ -38,31 +38,11 @@ static int known(const char *name, struct container **ret, struct err *e)
     return 0;
 }
 
-/* liblxc's error_string is mostly empty; the first ERROR of its log is what a person wants to read:
- * "lxc NAME DATE ERROR MODULE - FILE:FUNCTION:LINE - TEXT". */
-static char *first_error(const char *log)
-{
-    cleanup_free char *text = NULL;
-    size_t length = 0;
-    if (fs_read(log, LOG_MOST_BYTES, &text, &length, NULL) < 0)
-        return NULL;
-    char *line = strstr(text, " ERROR ");
-    char *place = line ? strstr(line, " - ") : NULL;
-    char *words = place ? strstr(place + 3, " - ") : NULL;
-    if (!words)
-        return NULL;
-    words += 3;
-    words[strcspn(words, "\n")] = '\0';
-    return fs_path("%s", words);
-}
-
+/* liblxc's error_string is mostly empty; whoever asked has its log. */
 static int lxc_failed(const struct container *c, const char *what, struct err *e)
 {
-    cleanup_free char *words = first_error(c->log);
-    if (!words && c->lxc->error_string)
-        words = fs_path("%s", c->lxc->error_string);
     return err_set(e, ERR_SYSTEM, "liblxc could not %s %s: %s", what, c->lxc->name,
-                   words ? words : "it gave no reason");
+                   c->lxc->error_string ? c->lxc->error_string : "it gave no reason");
 }
 
 /* liblxc makes /run/lxc/lock/FOLDER; folders are removed upwards as long as nobody else uses them.
@@ -80,7 +60,6 @@ static void container_free(struct container *c)
     if (c->lock_folder)
         remove_locks(c->lock_folder);
     free(c->lock_folder);
-    free(c->log);
     free(c);
 }
 
@@ -97,7 +76,8 @@ static int configure(struct container *c, const Plimsoll__ContainerCreate *reque
     }
     /* The monitor must not hold this process's socket: its end would go unnoticed. */
     lxc->want_close_all_fds(lxc, true);
-    lxc->want_daemonize(lxc, true);
+    /* container_start forks once; liblxc's own way into the background forks twice and waits. */
+    lxc->want_daemonize(lxc, false);
     return 0;
 }
 
@@ -108,7 +88,6 @@ int container_create(const Plimsoll__ContainerCreate *request, struct err *e)
     struct container *c = calloc(1, sizeof(*c));
     if (!c)
         return err_system(e, ENOMEM, "cannot make the container %s", request->name);
-    c->log = fs_path("%s", request->log);
     c->lock_folder = fs_path("/run/lxc/lock%s", request->folder);
     c->lxc = lxc_container_new(request->name, request->folder);
     if (!c->lxc)
@@ -123,22 +102,63 @@ int container_create(const Plimsoll__ContainerCreate *request, struct err *e)
     return 0;
 }
 
-int container_start(const Plimsoll__ContainerStart *request, pid_t *ret_init, struct err *e)
+/* In the child. Whatever this process's own signals do is not the guest's business. */
+static void leave_the_terminal(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+        dup2(null, fd);
+    signal(SIGCHLD, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    setsid();
+}
+
+/* Becomes the container's monitor and ends with it. */
+_Noreturn static void monitor(struct container *c, char **argv)
+{
+    leave_the_terminal();
+    bool started = c->lxc->start(c->lxc, 0, argv);
+    _exit(started ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+int container_start(const Plimsoll__ContainerStart *request, pid_t *ret_monitor, struct err *e)
 {
     struct container *c = NULL;
     if (known(request->name, &c, e) < 0)
         return -1;
-    char **argv = calloc(request->n_argv + 1, sizeof(*argv));
+    if (c->monitor)
+        return err_set(e, ERR_INPUT, "the container %s was started before", request->name);
+    cleanup_free char **argv = calloc(request->n_argv + 1, sizeof(*argv));
     if (!argv)
         return err_system(e, ENOMEM, "cannot start %s", request->name);
     memcpy(argv, request->argv, request->n_argv * sizeof(*argv));
-    bool started = c->lxc->start(c->lxc, 0, request->n_argv ? argv : NULL);
-    free(argv);
-    if (!started)
-        return lxc_failed(c, "start", e);
-    /* Negative when the container has ended already, which is no failure of the start. */
-    *ret_init = c->lxc->init_pid(c->lxc);
+    pid_t pid = fork();
+    if (pid < 0)
+        return err_system(e, errno, "cannot start %s", request->name);
+    if (pid == 0)
+        monitor(c, request->n_argv ? argv : NULL);
+    c->monitor = pid;
+    *ret_monitor = pid;
     return 0;
+}
+
+int container_find_init(const char *name, pid_t *ret_init, struct err *e)
+{
+    struct container *c = NULL;
+    if (known(name, &c, e) < 0)
+        return -1;
+    pid_t init = c->lxc->init_pid(c->lxc);
+    if (init <= 0)
+        return err_set(e, ERR_NOT_FOUND, "%s does not run", name);
+    *ret_init = init;
+    return 0;
+}
+
+void container_reaped(pid_t pid)
+{
+    for (struct container *c = containers; c; c = c->next)
+        if (c->monitor == pid)
+            c->monitor = 0;
 }
 
 int container_stop(const char *name, struct err *e)
@@ -146,7 +166,13 @@ int container_stop(const char *name, struct err *e)
     struct container *c = NULL;
     if (known(name, &c, e) < 0)
         return -1;
-    if (c->lxc->is_running(c->lxc) && !c->lxc->stop(c->lxc) && c->lxc->is_running(c->lxc))
+    if (!c->lxc->is_running(c->lxc)) {
+        /* Not yet, perhaps: its init dies with the monitor (PR_SET_PDEATHSIG, by liblxc). */
+        if (c->monitor)
+            kill(c->monitor, SIGKILL);
+        return 0;
+    }
+    if (!c->lxc->stop(c->lxc) && c->lxc->is_running(c->lxc))
         return lxc_failed(c, "stop", e);
     return 0;
 }

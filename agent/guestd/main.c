@@ -6,7 +6,6 @@
 // alone: an agent that ended well destroyed them, and one that was killed finds them by its own
 // cgroup when it starts next, whether or not this process was killed too.
 #include "agent/guestd/containers.h"
-#include "agent/guestd/home.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "proto/frame.h"
@@ -39,14 +38,15 @@ static void on_child(int signal)
     errno = saved;
 }
 
-/* Monitors are re-parented to this process when liblxc's intermediate process ends. */
+/* The monitors, which are this process's children, and what a monitor left behind. */
 static void reap(void)
 {
     char bytes[64];
     while (read(child_pipe[0], bytes, sizeof(bytes)) > 0)
         continue;
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        continue;
+    pid_t pid;
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+        container_reaped(pid);
 }
 
 static int set_up(struct err *e)
@@ -61,7 +61,6 @@ static int set_up(struct err *e)
     /* A Ctrl-C at the terminal is the agent's business, and it will want its containers destroyed.
      */
     setsid();
-    home_remember();
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
         return err_system(e, errno, "cannot become a subreaper");
     return 0;
@@ -74,7 +73,9 @@ static int serve_one(const Plimsoll__GuestdRequest *request, Plimsoll__GuestdRep
     case PLIMSOLL__GUESTD_REQUEST__KIND_CREATE:
         return container_create(request->create, e);
     case PLIMSOLL__GUESTD_REQUEST__KIND_START:
-        return container_start(request->start, &reply->init_pid, e);
+        return container_start(request->start, &reply->pid, e);
+    case PLIMSOLL__GUESTD_REQUEST__KIND_FIND_INIT:
+        return container_find_init(request->find_init->name, &reply->pid, e);
     case PLIMSOLL__GUESTD_REQUEST__KIND_STOP:
         return container_stop(request->stop->name, e);
     case PLIMSOLL__GUESTD_REQUEST__KIND_DESTROY:
@@ -111,8 +112,6 @@ static int serve(struct err *e)
             return e->errnum == ECONNRESET ? 0 : -1;
         const Plimsoll__GuestdRequest *request = (const Plimsoll__GuestdRequest *)message;
         int result = answer(request, e);
-        if (request->kind_case == PLIMSOLL__GUESTD_REQUEST__KIND_START)
-            home_return();
         frame_free(message);
         if (result < 0)
             return e->errnum == EPIPE ? 0 : -1;

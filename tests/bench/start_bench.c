@@ -5,9 +5,10 @@
 // process. Same root, same runner, no network, in blocks by turns. Every mark arrives at the same
 // stamping thread.
 //
-//   start_bench [ROUNDS]     one line a pair: medians and their ratio or difference
+//   start_bench [ROUNDS]     one line a pair: medians (quartiles), their ratio and difference
 #include "tests/contract/fixture.h"
 
+#include "agent/host/cgroup.h"
 #include "agent/host/journal.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -88,6 +89,15 @@ static void run_to_end(char *const argv[])
     waitpid(spawn(argv), NULL, 0);
 }
 
+/* Some of lxc-execute's stay behind, empty. */
+static void remove_peer_cgroup(const char *kind, const char *name)
+{
+    cleanup_err struct err e = ERR_INIT;
+    cleanup_free char *path = fs_path("%s.%s", kind, name);
+    if (cgroup_remove(path, &e) < 0)
+        die("the peer's cgroup", &e);
+}
+
 /* The prepared guest's root and channel, but another launcher. */
 static int64_t lxc_execute(struct fixture *f, const Plimsoll__Section *section)
 {
@@ -120,6 +130,8 @@ static int64_t lxc_execute(struct fixture *f, const Plimsoll__Section *section)
     int64_t ns = elapsed_ns(g, request_ns);
     run_to_end(stop);
     waitpid(pid, NULL, 0);
+    remove_peer_cgroup("lxc.monitor", g->name);
+    remove_peer_cgroup("lxc.payload", g->name);
     guest_free(&g);
     return ns;
 }
@@ -195,11 +207,27 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median_ms(int64_t *values, size_t n)
+struct summary {
+    double lower, median, upper; /* quartiles, ms */
+};
+
+/* By linear interpolation (Hyndman and Fan's type 7). */
+static double quantile_ms(const int64_t *sorted, size_t n, double p)
+{
+    double at = p * (double)(n - 1);
+    size_t below = (size_t)at;
+    size_t above = below + 1 < n ? below + 1 : below;
+    double part = at - (double)below;
+    double ns = (double)sorted[below] * (1 - part) + (double)sorted[above] * part;
+    return ns / (double)NS_PER_MS;
+}
+
+static struct summary summarise(int64_t *values, size_t n)
 {
     qsort(values, n, sizeof(*values), by_value);
-    int64_t middle = n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-    return (double)middle / (double)NS_PER_MS;
+    return (struct summary){.lower = quantile_ms(values, n, 0.25),
+                            .median = quantile_ms(values, n, 0.5),
+                            .upper = quantile_ms(values, n, 0.75)};
 }
 
 typedef int64_t launcher(struct fixture *f, const Plimsoll__Section *section);
@@ -236,10 +264,13 @@ static void compare(const char *backend, const char *peer_name, launcher *peer, 
         block(ours, &f, section, mine + done, n);
         block(peer, &f, section, theirs + done, n);
     }
-    double a = median_ms(mine, rounds);
-    double b = median_ms(theirs, rounds);
-    printf("%s %.3f ms, %s %.3f ms: ratio %.3f, difference %.3f ms, n = %zu\n", backend, a,
-           peer_name, b, a / b, a - b, rounds);
+    struct summary a = summarise(mine, rounds);
+    struct summary b = summarise(theirs, rounds);
+    printf(
+        "%s %.3f (%.3f to %.3f) ms, %s %.3f (%.3f to %.3f) ms: ratio of medians %.3f, difference "
+        "%+.3f ms, n = %zu\n",
+        backend, a.median, a.lower, a.upper, peer_name, b.median, b.lower, b.upper,
+        a.median / b.median, a.median - b.median, rounds);
     section_free(&section);
     if (!fixture_close(&f))
         exit(1);
