@@ -113,7 +113,8 @@ class Namespace:
         self.before = self.things()
 
     def enter(self):
-        return ["nsenter", f"--target={self.holder.pid}", "--net", "--mount"]
+        # Its root is named, since where the test itself runs in a chroot, its namespace's is another.
+        return ["nsenter", f"--target={self.holder.pid}", "--net", "--mount", "--root"]
 
     def things(self):
         """Its network devices and mounts, but for those that hold the rig's namespaces."""

@@ -116,7 +116,7 @@ static void a_vm_reports_every_phase_and_runs_programs(void **unused)
     assert_non_null(text_of(&texts, "qemu"));
     assert_non_null(text_of(&texts, "console"));
     print_message("---- console\n%s\n", text_of(&texts, "console"));
-    cleanup_free char *link = fs_path("pl%s%u", fixture.host.id, g->serial % 100000);
+    cleanup_free char *link = fs_path("pl%s%u", fixture.host.id, 1 + g->serial % 99999);
     assert_true(link_exists(link));
     guest_texts_clear(&texts);
     ended(g);
