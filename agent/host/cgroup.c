@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "agent/host/cgroup.h"
 
+#include "agent/host/facts.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/fs.h"
@@ -54,24 +55,15 @@ static char *v2_controllers(const char *mount)
     return fs_path(",%s,", text);
 }
 
-/* mountinfo, proc(5): ID PARENT DEV ROOT MOUNT OPTIONS [TAG...] - TYPE SOURCE SUPEROPTIONS */
 static void add_hierarchy(const char *line)
 {
-    char mount[1024];
-    char type[32];
-    char options[256];
-    const char *dash = strstr(line, " - ");
-    if (n_hierarchies == HIERARCHIES_MOST || !dash ||
-        sscanf(line, "%*s %*s %*s %*s %1023s", mount) != 1 ||
-        sscanf(dash + 3, "%31s %*s %255s", type, options) != 2)
-        return;
-    bool v2 = strcmp(type, "cgroup2") == 0;
-    if (!v2 && strcmp(type, "cgroup") != 0)
+    struct facts_cgroup_mount m;
+    if (n_hierarchies == HIERARCHIES_MOST || !facts_cgroup_mount(line, &m))
         return;
     hierarchies[n_hierarchies++] = (struct hierarchy){
-        .mount = fs_path("%s", mount),
-        .controllers = v2 ? v2_controllers(mount) : fs_path(",%s,", options),
-        .v2 = v2,
+        .mount = fs_path("%s", m.mount),
+        .controllers = m.v2 ? v2_controllers(m.mount) : fs_path(",%s,", m.options),
+        .v2 = m.v2,
     };
 }
 
@@ -280,11 +272,8 @@ int cgroup_cpu_ns(const char *path, int64_t *ret_ns, struct err *e)
     cleanup_free char *text = NULL;
     if (fs_read_kernel(file, &text, e) < 0)
         return -1;
-    const char *number = v2 ? strstr(text, "usage_usec ") : text;
-    if (!number)
-        return err_set(e, ERR_SYSTEM, "%s has no usage_usec", file);
-    long long value = strtoll(v2 ? number + strlen("usage_usec ") : number, NULL, 10);
-    *ret_ns = v2 ? value * NS_PER_US : value;
+    if (!facts_cgroup_time(text, v2, ret_ns))
+        return err_set(e, ERR_SYSTEM, "%s: expected a CPU time", file);
     return 0;
 }
 

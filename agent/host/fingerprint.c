@@ -8,6 +8,7 @@
 #include "agent/host/host.h"
 
 #include "agent/host/cgroup.h"
+#include "agent/host/facts.h"
 #include "agent/host/tool.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -51,17 +52,6 @@ static void add_number(Plimsoll__Fingerprint *f, Plimsoll__Tier tier, const char
     add(f, tier, key, text);
 }
 
-/* "[always] madvise never" -> "always"; a file without brackets is its own choice. */
-static char *chosen(char *text)
-{
-    char *open = strchr(text, '[');
-    char *close = open ? strchr(open, ']') : NULL;
-    if (!close)
-        return text;
-    *close = '\0';
-    return open + 1;
-}
-
 static void add_file(Plimsoll__Fingerprint *f, Plimsoll__Tier tier, const char *key,
                      const char *path)
 {
@@ -69,44 +59,13 @@ static void add_file(Plimsoll__Fingerprint *f, Plimsoll__Tier tier, const char *
     if (fs_read_kernel(path, &text, NULL) < 0)
         add(f, tier, key, "absent");
     else
-        add(f, tier, key, chosen(text));
-}
-
-/* The value of the first line `key<spaces>:<space>value` of /proc/cpuinfo's form, cut out of
- * `text`'s copy; NULL without one. */
-static char *colon_value(const char *text, const char *key)
-{
-    size_t length = strlen(key);
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, key, length) != 0)
-            continue;
-        const char *at = line + length;
-        at += strspn(at, " \t");
-        if (*at != ':')
-            continue;
-        at++;
-        at += strspn(at, " \t");
-        return fs_path("%.*s", (int)strcspn(at, "\n"), at);
-    }
-    return NULL;
-}
-
-static long count_lines(const char *text, const char *key)
-{
-    long n = 0;
-    size_t length = strlen(key);
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        n += strncmp(line, key, length) == 0;
-    }
-    return n;
+        add(f, tier, key, facts_chosen(text));
 }
 
 static void add_from(Plimsoll__Fingerprint *f, Plimsoll__Tier tier, const char *key,
                      const char *text, const char *line)
 {
-    cleanup_free char *value = colon_value(text, line);
+    cleanup_free char *value = facts_colon_value(text, line);
     add(f, tier, key, value);
 }
 
@@ -126,13 +85,14 @@ static char *read_cpuinfo(void)
 static void add_cpu(Plimsoll__Fingerprint *f)
 {
     cleanup_free char *info = read_cpuinfo();
-    cleanup_free char *flags = colon_value(info, "flags");
+    cleanup_free char *flags = facts_colon_value(info, "flags");
     add_from(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "cpu.model", info, "model name");
     add_from(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "cpu.family", info, "cpu family");
     add_from(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "cpu.model_number", info, "model");
     add_from(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "cpu.stepping", info, "stepping");
     add_from(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "cpu.microcode", info, "microcode");
-    add_number(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "cpu.threads", count_lines(info, "processor"));
+    add_number(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "cpu.threads",
+               facts_count_lines(info, "processor"));
     add_from(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "cpu.cores_per_socket", info, "cpu cores");
     bool guest = flags && strstr(flags, " hypervisor");
     add(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "host.virtualised", guest ? "yes" : "no");
@@ -140,19 +100,13 @@ static void add_cpu(Plimsoll__Fingerprint *f)
     add(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "cpu.virtualisation", hardware ? "yes" : "no");
 }
 
-/* Firmware and crash kernels take a little more or less from host to host: told in steps of 64 MiB.
- */
 static void add_memory(Plimsoll__Fingerprint *f)
 {
     cleanup_free char *info = NULL;
     if (fs_read_kernel("/proc/meminfo", &info, NULL) < 0)
         info = copy_text("");
-    cleanup_free char *total = colon_value(info, "MemTotal");
-    long kib = total ? strtol(total, NULL, 10) : 0;
-    long step = 64L << 10;
-    char text[32];
-    snprintf(text, sizeof text, "%ldMiB", (kib + step / 2) / step * 64);
-    add(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "memory.total", kib ? text : NULL);
+    cleanup_free char *total = facts_memory(info);
+    add(f, PLIMSOLL__TIER__TIER_MUST_MATCH, "memory.total", total);
     add_from(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "memory.swap", info, "SwapTotal");
 }
 
@@ -176,36 +130,13 @@ static void add_settings(Plimsoll__Fingerprint *f)
     add_file(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "setting.swappiness", "/proc/sys/vm/swappiness");
 }
 
-/* The words of the kernel's command line that change what is measured; the rest (disks, consoles)
- * differs between identical hosts and may be nobody's business. */
 static void add_boot_settings(Plimsoll__Fingerprint *f)
 {
-    static const char *const words[] = {"mitigations=",
-                                        "isolcpus=",
-                                        "nohz",
-                                        "nohz_full=",
-                                        "rcu_nocbs=",
-                                        "idle=",
-                                        "processor.",
-                                        "intel_",
-                                        "amd_",
-                                        "hugepages=",
-                                        "transparent_hugepage=",
-                                        NULL};
     cleanup_free char *line = NULL;
-    char kept[512] = "";
-    size_t used = 0;
     if (fs_read_kernel("/proc/cmdline", &line, NULL) < 0)
         line = copy_text("");
-    char *rest = NULL;
-    for (char *word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        for (const char *const *w = words; *w; w++)
-            if (strncmp(word, *w, strlen(*w)) == 0 && used + strlen(word) + 2 < sizeof kept) {
-                used += (size_t)snprintf(kept + used, sizeof kept - used, "%s%s", used ? " " : "",
-                                         word);
-                break;
-            }
-    add(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "kernel.boot_settings", used ? kept : "none");
+    cleanup_free char *kept = facts_boot_settings(line);
+    add(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "kernel.boot_settings", kept ? kept : "none");
 }
 
 static void add_kernel(Plimsoll__Fingerprint *f)
@@ -240,14 +171,9 @@ static void add_distribution(Plimsoll__Fingerprint *f)
 {
     cleanup_free char *text = NULL;
     size_t length = 0;
-    char *name = NULL;
-    if (fs_read("/etc/os-release", 64 << 10, &text, &length, NULL) == 0)
-        name = strstr(text, "PRETTY_NAME=");
-    if (name) {
-        name += strlen("PRETTY_NAME=");
-        name += *name == '"';
-        name[strcspn(name, "\"\n")] = '\0';
-    }
+    if (fs_read("/etc/os-release", 64 << 10, &text, &length, NULL) < 0)
+        text = copy_text("");
+    cleanup_free char *name = facts_distribution(text);
     add(f, PLIMSOLL__TIER__TIER_SHOULD_MATCH, "host.distribution", name);
 }
 

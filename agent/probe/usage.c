@@ -2,6 +2,7 @@
 #include "agent/probe/usage.h"
 
 #include "agent/host/cgroup.h"
+#include "agent/host/facts.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 
@@ -27,8 +28,6 @@ static int64_t agent_ns(pid_t helper)
     return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec + (helper_ns > 0 ? helper_ns : 0);
 }
 
-/* The first line, "cpu  user nice system idle iowait irq softirq steal ...", see proc(5). A guest's
- * time is counted in user and nice already. */
 static void read_host(struct usage *u)
 {
     char text[512];
@@ -37,13 +36,7 @@ static void read_host(struct usage *u)
     if (n <= 0)
         return;
     text[n] = '\0';
-    long long user, nice, system, idle, iowait, irq, softirq, steal;
-    if (sscanf(text, "cpu %lld %lld %lld %lld %lld %lld %lld %lld", &user, &nice, &system, &idle,
-               &iowait, &irq, &softirq, &steal) != 8)
-        return;
-    int64_t tick_ns = NS_PER_S / sysconf(_SC_CLK_TCK);
-    u->busy_ns = (user + nice + system + irq + softirq) * tick_ns;
-    u->steal_ns = steal * tick_ns;
+    facts_host_time(text, NS_PER_S / sysconf(_SC_CLK_TCK), &u->busy_ns, &u->steal_ns);
 }
 
 void usage_read(struct usage *u, pid_t helper, const char *guest_cgroup, pid_t guest_leader)
