@@ -103,13 +103,18 @@ class Namespace:
     SCRIPT = ("mount --rbind /sys/fs/cgroup /mnt && mount -t sysfs sysfs /sys && "
               "mount --move /mnt /sys/fs/cgroup && echo made && exec sleep infinity")
 
-    def __init__(self, name, address, outside):
+    def __init__(self, name, address, outside, bridge):
         self.name, self.address, self.outside = name, address, outside
         self.holder = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{name}", "unshare", "--mount", "--propagation", "slave",
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--propagation", "slave",
              "sh", "-c", self.SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         said = self.holder.stdout.readline()
         expect(said == "made\n", f"no namespace: {said}")
+        run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", str(self.holder.pid))
+        run("ip", "link", "set", outside, "master", bridge, "up")
+        for words in (["link", "set", "lo", "up"], ["addr", "add", f"{address}/24", "dev", "eth0"],
+                      ["link", "set", "eth0", "up"]):
+            run(*self.enter(), "ip", *words)
         self.before = self.things()
 
     def enter(self):
@@ -117,11 +122,10 @@ class Namespace:
         return ["nsenter", f"--target={self.holder.pid}", "--net", "--mount", "--root"]
 
     def things(self):
-        """Its network devices and mounts, but for those that hold the rig's namespaces."""
-        links = json.loads(run("ip", "-n", self.name, "-j", "link", "show").stdout)
+        """Its network devices and mounts."""
+        links = json.loads(run(*self.enter(), "ip", "-j", "link", "show").stdout)
         mounts = [line.split()[4] for line in read(f"/proc/{self.holder.pid}/mountinfo").splitlines()]
-        return {f"link {link['ifname']}" for link in links} | {
-            f"mount {point}" for point in mounts if not point.startswith("/run/netns/")}
+        return {f"link {link['ifname']}" for link in links} | {f"mount {point}" for point in mounts}
 
     def new(self):
         return sorted(self.things() - self.before)
@@ -132,7 +136,6 @@ class Namespace:
         self.holder.stdout.close()
         # The kernel would remove the pair too, but some time later.
         run("ip", "link", "del", self.outside, check=False)
-        run("ip", "netns", "del", self.name, check=False)
 
 
 class Service:
@@ -351,14 +354,7 @@ class Rig:
         run("ip", "link", "set", self.bridge, "up")
         made = {}
         for i, name in enumerate(names, 1):
-            ns, outside = f"e2e-{tag}-{name}", f"e{tag}{i}"
-            run("ip", "netns", "add", ns)
-            run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", ns)
-            run("ip", "link", "set", outside, "master", self.bridge, "up")
-            for words in (["link", "set", "lo", "up"], ["addr", "add", f"10.61.0.{i}/24", "dev", "eth0"],
-                          ["link", "set", "eth0", "up"]):
-                run("ip", "-n", ns, *words)
-            made[name] = Namespace(ns, f"10.61.0.{i}", outside)
+            made[name] = Namespace(name, f"10.61.0.{i}", f"e{tag}{i}", self.bridge)
             self.netnses.append(made[name])
         return made
 
