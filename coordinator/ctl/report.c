@@ -15,10 +15,11 @@ static int run(int argc, char **argv);
 extern const struct verb verb_report;
 const struct verb verb_report = {
     .name = "report",
-    .arguments = "ID [--format text|csv|json]",
+    .arguments = "ID [--format text|html|csv|json]",
     .summary = "Write a campaign's report to standard output or a file",
     .help =
-        "  --format FORMAT         text (default), csv: a line a sample, json: everything\n"
+        "  --format FORMAT         text (default), html: with figures, csv: a line a\n"
+        "                          sample, json: everything\n"
         "  -o FILE                 write it there; an older file is replaced once it is "
         "whole\n" CLIENT_OPTION_HELP
         "Exit code 1 where a published value was out of the range the plan allows, 4 where trials\n"

@@ -32,7 +32,9 @@ const struct verb verb_run = {
     .summary = "Run a plan on this host, in the foreground, and report",
     .help = "  --resume ID    go on with an earlier run: only what it lacks is run\n"
             "  --keep-failed  leave a failed guest up, for a look\n"
-            "  -o FILE        write the json report there instead of ./report.json\n"
+            "  -o FILE        write the json report there instead of ./report.json; the HTML "
+            "report is\n"
+            "                 written beside it, as FILE with the ending .html\n"
             "Missing images are built first. What this host cannot run is named and left out.\n"
             "Ctrl-C cancels the campaign and cleans the host; twice leaves at once, and the next\n"
             "start of any of our programs cleans. A run keeps its store and logs in\n"
@@ -338,15 +340,40 @@ static void stop(struct running *r)
 
 /* ---- Reporting ---- */
 
-static int write_json(const struct running *r, const char *path, struct err *e)
+static int write_file(const struct running *r, enum report_format format, const char *path,
+                      struct err *e)
 {
     struct output o;
     if (output_open(&o, path, e) < 0)
         return -1;
-    int result = report_write(r->folder.store, r->folder.campaign, REPORT_JSON, o.file, NULL, e);
+    int result = report_write(r->folder.store, r->folder.campaign, format, o.file, NULL, e);
     if (output_close(&o, result == 0, result == 0 ? e : NULL) < 0)
         result = -1;
     return result;
+}
+
+/* "x.json" -> "x.html"; any other name gets the ending added. The caller frees. */
+static char *html_beside(const char *json_path)
+{
+    size_t n = strlen(json_path);
+    bool usual = n > 5 && strcmp(json_path + n - 5, ".json") == 0;
+    return fs_path("%.*s.html", (int)(usual ? n - 5 : n), json_path);
+}
+
+/* Writes a report's file and tells where it is; false, and told, where that failed. */
+static bool keep(const struct running *r, enum report_format format, const char *path)
+{
+    char absolute[PATH_MAX];
+    cleanup_err struct err e = ERR_INIT;
+    const char *word = format == REPORT_JSON ? "json" : "html";
+    if (write_file(r, format, path, &e) < 0) {
+        fprintf(stderr, "coordctl run: %s; `coordctl report %s --format %s -o FILE` writes it\n",
+                err_text(&e), r->folder.campaign, word);
+        return false;
+    }
+    printf(format == REPORT_JSON ? "%s, with every sample\n" : "%s, with figures\n",
+           realpath(path, absolute) ? absolute : path);
+    return true;
 }
 
 static int report(const struct running *r, const char *json_path)
@@ -357,15 +384,11 @@ static int report(const struct running *r, const char *json_path)
         fprintf(stderr, "coordctl run: %s\n", err_text(&e));
         return EXIT_MISSING;
     }
-    char absolute[PATH_MAX];
-    if (write_json(r, json_path, &e) < 0) {
-        fprintf(stderr, "coordctl run: %s; `coordctl report %s --format json -o FILE` writes it\n",
-                err_text(&e), r->folder.campaign);
-        return verdict.exit_code ? verdict.exit_code : EXIT_CHECK_FAILED;
-    }
-    printf("\nThe whole report, with every sample: %s\n",
-           realpath(json_path, absolute) ? absolute : json_path);
-    return verdict.exit_code;
+    cleanup_free char *html_path = html_beside(json_path);
+    puts("\nThe whole report:");
+    bool kept = keep(r, REPORT_JSON, json_path);
+    kept = keep(r, REPORT_HTML, html_path) && kept;
+    return kept || verdict.exit_code ? verdict.exit_code : EXIT_CHECK_FAILED;
 }
 
 /* Nothing was submitted: the folder goes, unless its logs are wanted. */

@@ -10,6 +10,8 @@
 void report_text(const struct report_model *m, FILE *out);
 /* What must be known before the tables' figures are compared with anything. */
 void report_notes(const struct report_model *m, FILE *out);
+/* One file with figures, tables and the plan. */
+void report_html(const struct report_model *m, FILE *out);
 /* A line a sample, warm-ups and rejected ones included, as their columns say. */
 int report_csv(const struct report_model *m, struct reader *r, FILE *out, struct err *e);
 /* JSON.md */

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The words below a report's tables: what is not there and why, what to beware of, under which
  * conditions. */
+#include "coordinator/report/notes.h"
+
+#include "common/cleanup.h"
+#include "common/fs.h"
 #include "coordinator/report/format.h"
 #include "coordinator/report/table.h"
 
@@ -14,28 +18,35 @@ static void head(const char *text, FILE *out)
     fprintf(out, "\n%s\n", text);
 }
 
-static void print_group_name(const struct report_model *m, const struct report_group *g, FILE *out)
+char *report_group_words(const struct report_model *m, const struct report_group *g)
 {
     char words[WORDS_BYTES];
-    table_print_clean(report_cell_words(m, g->cell, words), out);
-    if (*g->accelerator) {
-        fputs(" (", out);
-        table_print_clean(g->accelerator, out);
-        fputc(')', out);
-    }
+    report_cell_words(m, g->cell, words);
+    return *g->accelerator ? fs_path("%s (%s)", words, g->accelerator) : fs_path("%s", words);
 }
 
-/* Calls `each` for all groups in the plan's order. */
-#define FOR_GROUPS(m, g)                                                                           \
-    for (size_t cell_ = 0; cell_ < (m)->plan->n_cells; cell_++)                                    \
-        for (const struct report_group *g = (m)->cells[cell_]; g; g = g->next)
+static void print_group_name(const struct report_model *m, const struct report_group *g, FILE *out)
+{
+    cleanup_free char *words = report_group_words(m, g);
+    table_print_clean(words, out);
+}
+
+bool report_is_emulated(const struct report_group *g)
+{
+    return strcmp(g->accelerator, "tcg") == 0;
+}
+
+bool report_has_emulated(const struct report_model *m)
+{
+    FOR_GROUPS(m, g)
+    if (report_is_emulated(g))
+        return true;
+    return false;
+}
 
 static void note_tcg(const struct report_model *m, FILE *out)
 {
-    bool met = false;
-    FOR_GROUPS(m, g)
-    met = met || strcmp(g->accelerator, "tcg") == 0;
-    if (met)
+    if (report_has_emulated(m))
         fputs(
             "\nFigures under tcg are those of an emulated processor: they say nothing about KVM, "
             "and their ratio\nto a published value of a KVM guest compares two different things.\n",
@@ -98,6 +109,20 @@ static void print_reasons(const struct report_model *m, const struct report_grou
     }
 }
 
+void report_rejected(const struct report_model *m, unsigned *ret_least, unsigned *ret_most)
+{
+    unsigned least = ~0u;
+    unsigned most = 0;
+    FOR_GROUPS(m, g)
+    {
+        unsigned rejected = g->counts[PLIMSOLL__OUTCOME__OUTCOME_REJECTED];
+        least = rejected < least ? rejected : least;
+        most = rejected > most ? rejected : most;
+    }
+    *ret_least = least < most ? least : most;
+    *ret_most = most;
+}
+
 /* Attempts that were not simply valid, with a warning where one arm lost more than another: what
  * was thrown away may then be part of the difference. */
 static void note_verdicts(const struct report_model *m, FILE *out)
@@ -107,20 +132,14 @@ static void note_verdicts(const struct report_model *m, FILE *out)
     head(
         "Attempts that were not simply valid (suspect ones are counted, the others were run again)",
         out);
-    unsigned least = ~0u;
-    unsigned most = 0;
+    unsigned least, most;
+    report_rejected(m, &least, &most);
     FOR_GROUPS(m, g)
-    {
-        print_reasons(m, g, out);
-        unsigned rejected = g->counts[PLIMSOLL__OUTCOME__OUTCOME_REJECTED];
-        least = rejected < least ? rejected : least;
-        most = rejected > most ? rejected : most;
-    }
+    print_reasons(m, g, out);
     if (most != least)
         fprintf(out,
                 "  Warning: from %u to %u attempts were rejected from arm to arm; what was "
-                "rejected may "
-                "be part of the difference.\n",
+                "rejected may be part of the difference.\n",
                 least, most);
 }
 
@@ -149,8 +168,7 @@ static bool has_ending(const char *text, const char *ending)
     return n >= k && strcmp(text + n - k, ending) == 0;
 }
 
-/* What a reader compares first; everything is in the json report. */
-static bool is_telling(const Plimsoll__Fact *f)
+bool report_fact_is_telling(const Plimsoll__Fact *f)
 {
     static const char *const endings[] = {"version", "release", "model", "governor", "layout"};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
@@ -169,7 +187,7 @@ static void note_hosts(const struct report_model *m, FILE *out)
         fprintf(out, ": %s", *h->software ? h->software : "plimsoll");
         for (size_t k = 0; k < h->fingerprint->n_facts; k++) {
             const Plimsoll__Fact *f = h->fingerprint->facts[k];
-            if (!is_telling(f))
+            if (!report_fact_is_telling(f))
                 continue;
             fputs("; ", out);
             table_print_clean(f->key, out);
@@ -188,8 +206,7 @@ static void note_hosts(const struct report_model *m, FILE *out)
     }
 }
 
-/* Whether all groups that have conditions have this one, and no other value for its key. */
-static bool is_common(const struct report_model *m, const struct report_condition *wanted)
+bool report_condition_is_common(const struct report_model *m, const struct report_condition *wanted)
 {
     FOR_GROUPS(m, g)
     {
@@ -215,7 +232,7 @@ static void print_conditions(const struct report_model *m, const struct report_g
     unsigned n = 0;
     for (size_t i = 0; i < g->n_conditions; i++) {
         const struct report_condition *c = &g->conditions[i];
-        if (strcmp(c->key, "accelerator") == 0 || is_common(m, c) != common)
+        if (strcmp(c->key, "accelerator") == 0 || report_condition_is_common(m, c) != common)
             continue;
         if (n++ == 0) {
             fputs("  ", out);

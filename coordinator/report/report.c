@@ -8,14 +8,16 @@
 
 int report_format_parse(const char *word, enum report_format *ret, struct err *e)
 {
-    static const char *const words[] = {
-        [REPORT_TEXT] = "text", [REPORT_CSV] = "csv", [REPORT_JSON] = "json"};
+    static const char *const words[] = {[REPORT_TEXT] = "text",
+                                        [REPORT_HTML] = "html",
+                                        [REPORT_CSV] = "csv",
+                                        [REPORT_JSON] = "json"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(word, words[i]) == 0) {
             *ret = (enum report_format)i;
             return 0;
         }
-    return err_set(e, ERR_INPUT, "a report's format is text, csv or json, not `%s`", word);
+    return err_set(e, ERR_INPUT, "a report's format is text, html, csv or json, not `%s`", word);
 }
 
 /* A failed check is known for certain, whatever is missing; so it comes first. */
@@ -40,6 +42,9 @@ static int write_form(const struct report_model *m, struct reader *r, enum repor
         return report_csv(m, r, out, e);
     case REPORT_JSON:
         return report_json(m, r, v, out, e);
+    case REPORT_HTML:
+        report_html(m, out);
+        return 0;
     default:
         report_text(m, out);
         return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * A campaign's report, written from its store: as text for people, as csv, or as json
- * (report/JSON.md).
+ * A campaign's report, written from its store: as text for a terminal, as one HTML
+ * file, as csv, or as json (report/JSON.md).
  *
  * Reads with a connection of its own, so it may run on any thread beside the store's writer, and of
  * a campaign that has not ended.
@@ -13,9 +13,9 @@
 
 #include <stdio.h>
 
-enum report_format { REPORT_TEXT, REPORT_CSV, REPORT_JSON };
+enum report_format { REPORT_TEXT, REPORT_HTML, REPORT_CSV, REPORT_JSON };
 
-/* "text", "csv" or "json"; else ERR_INPUT. */
+/* "text", "html", "csv" or "json"; else ERR_INPUT. */
 int report_format_parse(const char *word, enum report_format *ret, struct err *e);
 
 /* What a program has to know of what was written. */

@@ -132,6 +132,21 @@ size_t table_rows(const struct table *t)
     return t->n_cells / t->n_columns;
 }
 
+const char *table_columns(const struct table *t)
+{
+    return t->columns;
+}
+
+const char *table_cell(const struct table *t, size_t row, size_t column)
+{
+    return t->cells[row * t->n_columns + column];
+}
+
+bool table_column_is_used(const struct table *t, size_t column)
+{
+    return column_width(t, column) > 0;
+}
+
 void table_free(struct table **table)
 {
     struct table *t = *table;

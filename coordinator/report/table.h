@@ -4,6 +4,7 @@
 #ifndef COORDINATOR_REPORT_TABLE_H
 #define COORDINATOR_REPORT_TABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -19,6 +20,11 @@ void table_end_row(struct table *t);
 void table_print(const struct table *t, const char *indent, FILE *out);
 /* The head included. */
 size_t table_rows(const struct table *t);
+/* For other forms: `l` and `r` a column, as they were given; a text by row and column; whether
+ * anything stands in a column below the head. */
+const char *table_columns(const struct table *t);
+const char *table_cell(const struct table *t, size_t row, size_t column);
+bool table_column_is_used(const struct table *t, size_t column);
 void table_free(struct table **t);
 
 /* A text with its control characters shown as `?`. */
