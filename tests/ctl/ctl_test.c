@@ -120,7 +120,7 @@ static void what_a_verb_needs_is_named(void **state)
     expect(coordctl("submit", "x", "--wait=3", NULL), EXIT_USAGE, NULL, "takes no value");
     expect(coordctl("report", "x", "--format", NULL), EXIT_USAGE, NULL, "`--format` needs a value");
     expect(coordctl("report", "x", "--format", "pdf", NULL), EXIT_USAGE, NULL,
-           "text, csv or json, not `pdf`");
+           "text, html, csv or json, not `pdf`");
     expect(coordctl("show", "x", "0", NULL), EXIT_USAGE, NULL, "a whole number from 1");
     expect(coordctl("show", "x", "1e3", NULL), EXIT_USAGE, NULL, "not `1e3`");
     expect(coordctl("list", "--most", "-4", NULL), EXIT_USAGE, NULL, "not `-4`");

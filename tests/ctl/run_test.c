@@ -140,6 +140,9 @@ static void a_plan_becomes_a_report(void **state)
     (void)state;
     expect(coordctl("run", plan, "-o", json, NULL), EXIT_GOOD, json, "5 of 5 trials");
     assert_true(fs_exists(json));
+    char *html = fs_path("%s/report.html", folder);
+    assert_true(fs_exists(html));
+    free(html);
     char *id = newest_run();
     expect(coordctl("show", id, "1", NULL), EXIT_GOOD, "accepted", NULL);
     expect(coordctl("list", NULL), EXIT_GOOD, id, NULL);
