@@ -65,7 +65,8 @@ int clean_dead(const struct host *h, unsigned *removed, unsigned *alive, struct 
 {
     char(*ids)[9] = NULL;
     size_t n = 0;
-    if (host_registered(h->run_folder, &ids, &n, e) < 0)
+    cleanup_close int cleaning = -1;
+    if (host_lock_cleaning(h, &cleaning, e) < 0 || host_registered(h->run_folder, &ids, &n, e) < 0)
         return -1;
     struct err first = ERR_INIT;
     for (size_t i = 0; i < n; i++) {

@@ -34,6 +34,7 @@ struct agent {
     uv_loop_t loop;
     uv_signal_t interrupt;
     uv_signal_t terminate;
+    uv_signal_t hangup;
     void *zmq;
     struct host host;
     struct stamper *stamper;
@@ -48,23 +49,23 @@ struct agent {
 
 static void print_help(FILE *to)
 {
-    fputs(
-        "Usage: plimsoll-agent --config FILE\n"
-        "       plimsoll-agent --clean [--config FILE]\n"
-        "       plimsoll-agent --doctor [--config FILE]\n"
-        "\n"
-        "Makes and measures guests on this host for a coordinator.\n"
-        "\n"
-        "  --config FILE  this agent's configuration, usually /etc/plimsoll/agent.conf\n"
-        "  --clean        remove what killed agents left on this host: guests, mounts, devices,\n"
-        "                 changed settings; agents that run are left alone\n"
-        "  --doctor       say as JSON what this host can run, and what it is\n"
-        "  --verbose      say more on standard error\n"
-        "  --help, --version\n"
-        "\n"
-        "SIGTERM and SIGINT end it in order: a running trial is cancelled and its guest removed.\n"
-        "Exit codes: 0 good, 1 trouble, 2 the command line or the configuration is wrong.\n",
-        to);
+    fputs("Usage: plimsoll-agent --config FILE\n"
+          "       plimsoll-agent --clean [--config FILE]\n"
+          "       plimsoll-agent --doctor [--config FILE]\n"
+          "\n"
+          "Makes and measures guests on this host for a coordinator.\n"
+          "\n"
+          "  --config FILE  this agent's configuration, usually /etc/plimsoll/agent.conf\n"
+          "  --clean        remove what killed agents left on this host: guests, mounts, devices,\n"
+          "                 changed settings; agents that run are left alone\n"
+          "  --doctor       say as JSON what this host can run, and what it is\n"
+          "  --verbose      say more on standard error\n"
+          "  --help, --version\n"
+          "\n"
+          "SIGTERM, SIGINT and SIGHUP end it in order: a running trial is cancelled and its guest "
+          "removed.\n"
+          "Exit codes: 0 good, 1 trouble, 2 the command line or the configuration is wrong.\n",
+          to);
 }
 
 /* -1: go on; else the exit code. */
@@ -170,6 +171,7 @@ static void close_bench(struct agent *a)
 {
     if (bench_kept(&a->bench) > 0) {
         bench_forget_kept(&a->bench);
+        guestd_leave(&a->host.guestd);
         host_keep_registered(&a->host);
     } else if (a->host.claim) {
         unsigned removed = 0;
@@ -201,6 +203,7 @@ static void on_ended(void *arg)
     agent_session_free(&a->session);
     uv_close((uv_handle_t *)&a->interrupt, NULL);
     uv_close((uv_handle_t *)&a->terminate, NULL);
+    uv_close((uv_handle_t *)&a->hangup, NULL);
 }
 
 static void watch_signal(struct agent *a, uv_signal_t *handle, int number)
@@ -237,6 +240,7 @@ static int converse(struct agent *a, struct err *e)
     log_info("%s, id %s, for %s", a->config.name, a->host.id, a->config.endpoint);
     watch_signal(a, &a->interrupt, SIGINT);
     watch_signal(a, &a->terminate, SIGTERM);
+    watch_signal(a, &a->hangup, SIGHUP);
     uv_run(&a->loop, UV_RUN_DEFAULT);
     return 0;
 }

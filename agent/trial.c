@@ -247,8 +247,10 @@ static void keep_guest(struct trial *t, Plimsoll__Assign **assign)
     struct kept_guest *k = t->guest ? calloc(1, sizeof *k) : NULL;
     if (!k)
         return;
-    log_warning("guest %s failed and is left up as asked; `plimsoll-agent --clean` removes it",
-                t->guest->name);
+    cleanup_err struct err e = ERR_INIT;
+    log_warning("guest %s failed and is left up as asked", t->guest->name);
+    if (host_keep_guest(t->bench->host, t->guest->name, &e) < 0)
+        log_warning("%s", err_text(&e));
     *k = (struct kept_guest){.next = t->bench->kept,
                              .assign = steal(*assign),
                              .image = steal(t->image),
@@ -303,6 +305,8 @@ static Plimsoll__Result *finish(struct trial *t, Plimsoll__Assign **assign, stru
     Plimsoll__Result *result = trial_result(t->assign->lease, t->assign->warmup,
                                             outcome_of(failure), failed ? err_text(failure) : "");
     add_conditions(t);
+    if (keep)
+        trial_add_condition(&t->record, "left_up", t->guest->name);
     if (t->guest)
         t->guest->ops->texts(t->guest, &t->texts);
     cleanup_err struct err left = ERR_INIT;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { KERNEL_FILE_BYTES = 64 << 10 };
 
@@ -255,4 +256,14 @@ char *fs_path(const char *format, ...)
 bool fs_exists(const char *path)
 {
     return access(path, F_OK) == 0;
+}
+
+char *fs_run_folder(void)
+{
+    if (geteuid() == 0)
+        return fs_path("/run/plimsoll");
+    const char *base = getenv("XDG_RUNTIME_DIR");
+    if (base && base[0] == '/')
+        return fs_path("%s/plimsoll", base);
+    return fs_path("/tmp/plimsoll-%u", (unsigned)geteuid());
 }

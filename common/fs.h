@@ -41,4 +41,8 @@ char *fs_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 bool fs_exists(const char *path);
 
+/* The folder of what lasts as long as the host is up: /run/plimsoll; not root:
+ * $XDG_RUNTIME_DIR/plimsoll, else /tmp/plimsoll-UID. The caller frees. */
+char *fs_run_folder(void);
+
 #endif

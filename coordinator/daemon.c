@@ -82,7 +82,7 @@ struct daemon {
     struct store *store;
     struct fleet *fleet;
     struct clients *clients;
-    uv_signal_t term, interrupt;
+    uv_signal_t term, interrupt, hangup;
     struct err failure; /* why it cannot go on */
 };
 
@@ -199,6 +199,7 @@ static void stop(struct daemon *d)
 {
     uv_close((uv_handle_t *)&d->term, NULL);
     uv_close((uv_handle_t *)&d->interrupt, NULL);
+    uv_close((uv_handle_t *)&d->hangup, NULL);
     if (d->clients)
         clients_stop(d->clients);
     if (d->fleet)
@@ -233,6 +234,7 @@ static int open_loop(struct daemon *d, struct err *e)
     zmq_ctx_set(d->zmq_context, ZMQ_MAX_SOCKETS, MOST_SOCKETS);
     watch_signal(d, &d->term, SIGTERM);
     watch_signal(d, &d->interrupt, SIGINT);
+    watch_signal(d, &d->hangup, SIGHUP);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "coordinator/daemon.h"
+#include "coordinator/leftovers.h"
 #include "coordinator/plan/plan.h"
 
 #include <getopt.h>
@@ -56,6 +57,7 @@ static int run(const char *config)
     cleanup_err struct err e = ERR_INIT;
     /* A peer or a pipe that went away is an error to handle, never an end. */
     signal(SIGPIPE, SIG_IGN);
+    leftovers_clean_if_found();
     if (daemon_run(config, &e) == 0)
         return 0;
     log_error("%s", err_text(&e));

@@ -212,17 +212,17 @@ int guestd_call(struct guestd_client *c, const Plimsoll__GuestdRequest *request,
     return 0;
 }
 
-void guestd_stop(struct guestd_client **client)
+/* At the end of its socket it ends by itself. */
+static void hang_up(struct guestd_client *c)
+{
+    shutdown(c->fd, SHUT_RDWR);
+    struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+    poll(&p, 1, clock_poll_ms(clock_monotonic_ns() + END_NS));
+}
+
+static void forget(struct guestd_client **client)
 {
     struct guestd_client *c = *client;
-    if (!c)
-        return;
-    if (c->fd >= 0) {
-        shutdown(c->fd, SHUT_RDWR);
-        struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
-        poll(&p, 1, clock_poll_ms(clock_monotonic_ns() + END_NS));
-        kill_it(c);
-    }
     while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
         continue;
     if (c->pidfd >= 0)
@@ -230,4 +230,29 @@ void guestd_stop(struct guestd_client **client)
     free(c->id);
     free(c);
     *client = NULL;
+}
+
+void guestd_stop(struct guestd_client **client)
+{
+    if (!*client)
+        return;
+    if ((*client)->fd >= 0) {
+        hang_up(*client);
+        kill_it(*client);
+    }
+    forget(client);
+}
+
+void guestd_leave(struct guestd_client **client)
+{
+    struct guestd_client *c = *client;
+    if (!c)
+        return;
+    if (c->fd >= 0) {
+        hang_up(c);
+        /* It alone: containers' monitors have its mark too. */
+        syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0);
+        close(c->fd);
+    }
+    forget(client);
 }

@@ -30,8 +30,10 @@ int guestd_call(struct guestd_client *c, const Plimsoll__GuestdRequest *request,
 /* Kills whatever guestd and what it forked is left of an agent, this life's and earlier ones'.
  * Containers' own processes are found by their cgroup instead. Returns how many there were. */
 unsigned guestd_kill_family(const char *id);
-/* Closes its socket, waits for its end, kills it after 2 s. NULL is fine. Containers that still run
- * go on. */
+/* Closes its socket, waits for its end, for 2 s at most, and kills what it forked: no container
+ * outlives it. NULL is fine. */
 void guestd_stop(struct guestd_client **c);
+/* As above, but containers go on, without anybody who could ask them to stop. */
+void guestd_leave(struct guestd_client **c);
 
 #endif

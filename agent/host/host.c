@@ -49,16 +49,6 @@ static char *user_folder(const char *variable, const char *below_home, const cha
     return fs_path("%s/%s/%s", home ? home : "/tmp", below_home, rest);
 }
 
-static char *default_run_folder(void)
-{
-    if (geteuid() == 0)
-        return fs_path("/run/plimsoll");
-    const char *base = getenv("XDG_RUNTIME_DIR");
-    if (base && base[0] == '/')
-        return fs_path("%s/plimsoll", base);
-    return fs_path("/tmp/plimsoll-%u", (unsigned)geteuid());
-}
-
 static char *default_images(void)
 {
     const char *images = getenv("PLIMSOLL_IMAGES");
@@ -89,7 +79,7 @@ static int set_defaults(struct host *h, struct err *e)
     if (!h->images_folder)
         h->images_folder = default_images();
     if (!h->run_folder)
-        h->run_folder = default_run_folder();
+        h->run_folder = fs_run_folder();
     if (!h->runner_path)
         h->runner_path = own_program("plimsoll-runner");
     if (!h->guestd_path) {
@@ -191,7 +181,9 @@ static int claim_new(struct host *h, struct err *e)
 
 static int open_steps(struct host *h, struct err *e)
 {
+    cleanup_close int cleaning = -1;
     if (set_defaults(h, e) < 0 || make_folders(h, e) < 0 ||
+        host_lock_cleaning(h, &cleaning, e) < 0 ||
         lock_state(h->state_folder, &h->claim->state_fd, e) < 0 ||
         read_id(h->state_folder, h->id, e) < 0)
         return -1;
@@ -215,6 +207,12 @@ void host_keep_registered(struct host *h)
 {
     if (h->claim)
         h->claim->left_over = true;
+}
+
+int host_keep_guest(struct host *h, const char *guest, struct err *e)
+{
+    host_keep_registered(h);
+    return registry_keep_guest(h->claim->entry, guest, e);
 }
 
 static void claim_free(struct host_claim *claim)

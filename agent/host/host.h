@@ -57,6 +57,8 @@ void host_close(struct host *h);
 /* Something of the agent's is left on the host: keep the entry under run_folder for a later start.
  */
 void host_keep_registered(struct host *h);
+/* As above, and says in the entry that this guest is left up on purpose. */
+int host_keep_guest(struct host *h, const char *guest, struct err *e);
 
 /* Ids of registered agents, dead or not, sorted; an array of `n` to free. */
 int host_registered(const char *run_folder, char (**ret_ids)[9], size_t *ret_n, struct err *e);
@@ -67,6 +69,10 @@ int host_open_dead(const struct host *own, const char *id, struct host *ret, str
 /* One lock a real host for host-wide settings and timed windows: several agents (a lab) take turns.
  * Waits until the deadline or cancel. Returns a descriptor to close. */
 int host_lock(struct host *h, int64_t deadline_ns, int cancel_fd, int *ret_fd, struct err *e);
+
+/* Held while somebody cleans up for dead agents, and by an agent while it registers: one that is
+ * started again must not find its own id taken by the cleaner. Waits for a minute at most. */
+int host_lock_cleaning(const struct host *h, int *ret_fd, struct err *e);
 
 /* The fingerprint, read anew. Free with frame_free or plimsoll__fingerprint__free_unpacked. */
 int host_fingerprint(struct host *h, Plimsoll__Fingerprint **ret, struct err *e);

@@ -18,6 +18,9 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 
+/* Ending a dead agent's VMs and containers takes seconds. */
+#define CLEANING_NS (60 * NS_PER_S)
+
 struct lock_wait {
     pthread_mutex_t mutex;
     int fd;       /* of the lock file, the helper's until `done` is seen */
@@ -60,7 +63,7 @@ static int start_waiting(int lock_fd, struct lock_wait **ret, struct err *e)
 {
     struct lock_wait *w = calloc(1, sizeof *w);
     if (!w)
-        return err_system(e, ENOMEM, "cannot wait for the host's lock");
+        return err_system(e, ENOMEM, "cannot wait for a lock of this host");
     pthread_mutex_init(&w->mutex, NULL);
     w->fd = lock_fd;
     w->event_fd = eventfd(0, EFD_CLOEXEC);
@@ -74,7 +77,7 @@ static int start_waiting(int lock_fd, struct lock_wait **ret, struct err *e)
     if (failed) {
         w->fd = -1;
         lock_wait_free(w);
-        return err_system(e, failed, "cannot wait for the host's lock");
+        return err_system(e, failed, "cannot wait for a lock of this host");
     }
     *ret = w;
     return 0;
@@ -88,13 +91,15 @@ static int wait_for_event(int event_fd, int64_t deadline_ns, int cancel_fd, stru
     for (;;) {
         int n = poll(fds, 2, clock_poll_ms(deadline_ns));
         if (n < 0 && errno != EINTR)
-            return err_system(e, errno, "cannot wait for the host's lock");
+            return err_system(e, errno, "cannot wait for a lock of this host");
         if (n > 0 && fds[0].revents)
             return 0;
         if (n > 0 && fds[1].revents)
-            return err_set(e, ERR_CANCELLED, "cancelled while another agent had the host's lock");
+            return err_set(e, ERR_CANCELLED,
+                           "cancelled while another agent had a lock of this host");
         if (deadline_ns && clock_monotonic_ns() >= deadline_ns)
-            return err_set(e, ERR_TIMEOUT, "another agent of this machine kept the host's lock");
+            return err_set(e, ERR_TIMEOUT,
+                           "another agent of this machine kept a lock of this host");
     }
 }
 
@@ -112,13 +117,13 @@ static int end_waiting(struct lock_wait *w, int waited, int *ret_fd, struct err 
         *ret_fd = steal_fd(&w->fd);
     lock_wait_free(w);
     if (waited == 0 && errnum != 0)
-        return err_system(e, errnum, "cannot lock the host");
+        return err_system(e, errnum, "cannot take a lock of this host");
     return waited;
 }
 
-int host_lock(struct host *h, int64_t deadline_ns, int cancel_fd, int *ret_fd, struct err *e)
+static int lock_file(const char *path, int64_t deadline_ns, int cancel_fd, int *ret_fd,
+                     struct err *e)
 {
-    cleanup_free char *path = fs_path("%s/host.lock", h->run_folder);
     cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_system(e, errno, "cannot open %s", path);
@@ -134,4 +139,16 @@ int host_lock(struct host *h, int64_t deadline_ns, int cancel_fd, int *ret_fd, s
     fd = -1;
     int waited = wait_for_event(w->event_fd, deadline_ns, cancel_fd, e);
     return end_waiting(w, waited, ret_fd, e);
+}
+
+int host_lock(struct host *h, int64_t deadline_ns, int cancel_fd, int *ret_fd, struct err *e)
+{
+    cleanup_free char *path = fs_path("%s/host.lock", h->run_folder);
+    return lock_file(path, deadline_ns, cancel_fd, ret_fd, e);
+}
+
+int host_lock_cleaning(const struct host *h, int *ret_fd, struct err *e)
+{
+    cleanup_free char *path = fs_path("%s/clean.lock", h->run_folder);
+    return lock_file(path, clock_monotonic_ns() + CLEANING_NS, -1, ret_fd, e);
 }

@@ -141,6 +141,15 @@ int registry_take_over(const char *run_folder, const char *id, struct registrati
     return 0;
 }
 
+int registry_keep_guest(struct registration *r, const char *guest, struct err *e)
+{
+    cleanup_free char *line = fs_path("kept = %s\n", guest);
+    size_t length = strlen(line);
+    if (lseek(r->fd, 0, SEEK_END) < 0 || write(r->fd, line, length) != (ssize_t)length)
+        return err_system(e, errno, "cannot write %s", r->path);
+    return 0;
+}
+
 void registry_leave(struct registration **r, bool keep)
 {
     if (!*r)

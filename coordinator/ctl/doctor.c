@@ -3,7 +3,7 @@
  * check. */
 #include "common/cleanup.h"
 #include "common/fs.h"
-#include "coordinator/ctl/child.h"
+#include "coordinator/child.h"
 #include "coordinator/ctl/findings.h"
 #include "coordinator/ctl/options.h"
 #include "coordinator/ctl/place.h"
@@ -76,7 +76,7 @@ static void print_found(const json_t *found)
 static int ask_agent(char **ret_text, struct err *e)
 {
     cleanup_free char *agent = NULL;
-    if (place_program("plimsoll-agent", &agent, e) < 0)
+    if (child_find("plimsoll-agent", &agent, e) < 0)
         return -1;
     char *argv[] = {agent, "--doctor", NULL};
     char *text = NULL;

@@ -3,7 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/fs.h"
-#include "coordinator/ctl/child.h"
+#include "coordinator/child.h"
 #include "coordinator/ctl/options.h"
 #include "coordinator/ctl/place.h"
 #include "coordinator/ctl/plan_file.h"

@@ -3,6 +3,7 @@
 #include "coordinator/ctl/verb.h"
 
 #include "common/log.h"
+#include "coordinator/leftovers.h"
 #include "coordinator/plan/plan.h"
 
 #include <signal.h>
@@ -152,6 +153,7 @@ static int dispatch(int argc, char **argv)
         verb_print_help(v);
         return EXIT_GOOD;
     }
+    leftovers_clean_if_found();
     return v->run(argc, argv);
 }
 

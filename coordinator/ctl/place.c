@@ -3,22 +3,12 @@
 
 #include "common/cleanup.h"
 #include "common/fs.h"
+#include "coordinator/child.h"
 #include "coordinator/store/read.h"
 
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static char *own_folder(void)
-{
-    char path[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    path[n > 0 ? n : 0] = '\0';
-    char *slash = strrchr(path, '/');
-    if (slash)
-        *slash = '\0';
-    return fs_path("%s", path);
-}
 
 /* Takes the path; NULL where nobody can execute it. */
 static char *executable(char *path)
@@ -29,23 +19,9 @@ static char *executable(char *path)
     return NULL;
 }
 
-int place_program(const char *name, char **ret_path, struct err *e)
-{
-    cleanup_free char *folder = own_folder();
-    char *path = executable(fs_path("%s/%s", folder, name));
-    if (!path)
-        path = executable(fs_path("%s/../libexec/plimsoll/%s", folder, name));
-    if (!path)
-        return err_set(e, ERR_NOT_FOUND,
-                       "the program %s is neither in %s nor in %s/../libexec/plimsoll", name,
-                       folder, folder);
-    *ret_path = path;
-    return 0;
-}
-
 int place_image_builder(char **ret_path, struct err *e)
 {
-    cleanup_free char *folder = own_folder();
+    cleanup_free char *folder = child_folder();
     char *path = executable(fs_path("%s/../libexec/plimsoll/image", folder));
     if (!path)
         path = executable(fs_path("%s/deploy/image", PLIMSOLL_SOURCE_DIR));

@@ -5,8 +5,6 @@
 
 #include "common/err.h"
 
-/* A program of ours: beside this one, else in ../libexec/plimsoll. ERR_NOT_FOUND. */
-int place_program(const char *name, char **ret_path, struct err *e);
 /* The image builder: ../libexec/plimsoll/image, else deploy/image of the tree this was built from.
  */
 int place_image_builder(char **ret_path, struct err *e);

@@ -7,7 +7,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/fs.h"
-#include "coordinator/ctl/child.h"
+#include "coordinator/child.h"
 #include "coordinator/ctl/client.h"
 #include "coordinator/ctl/images.h"
 #include "coordinator/ctl/output.h"
@@ -15,6 +15,7 @@
 #include "coordinator/ctl/plan_file.h"
 #include "coordinator/ctl/progress.h"
 #include "coordinator/ctl/run_folder.h"
+#include "coordinator/leftovers.h"
 #include "coordinator/report/report.h"
 
 #include <limits.h>
@@ -22,6 +23,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static int run(int argc, char **argv);
 
@@ -46,20 +49,23 @@ enum { START_WAIT_S = 30, AGENT_STOP_S = 90, COORDINATOR_STOP_S = 20, LOOK_AGAIN
 
 struct running {
     uv_loop_t loop;
-    uv_signal_t signals[4];
+    uv_signal_t children;
     uv_timer_t look_again;
     struct run_folder folder;
     struct child coordinator, agent;
     struct client *client;
     struct progress progress;
     bool submitted;
-    bool stopping; /* children may end now */
-    unsigned interruptions;
+    bool stopping;    /* children may end now */
     const char *dead; /* the child that ended too early */
     char state[32];   /* the campaign's last */
 };
 
 /* ---- Signals ---- */
+
+static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP};
+static volatile sig_atomic_t interruptions;
+static uv_async_t interrupted;
 
 static void cancel_campaign(struct running *r)
 {
@@ -72,16 +78,10 @@ static void cancel_campaign(struct running *r)
         client_interrupt(r->client, ERR_CANCELLED, "cancelled");
 }
 
-/* The agent, left alone, gets SIGTERM at our death and cleans up behind our back. */
-static void on_interrupt(uv_signal_t *signal, int number)
+static void tell_interrupted(uv_async_t *handle)
 {
-    struct running *r = signal->data;
+    struct running *r = handle->data;
     progress_end(&r->progress);
-    if (++r->interruptions > 1) {
-        fputs("Leaving at once; the next start of coordctl or an agent cleans what is left.\n",
-              stderr);
-        _exit(128 + number);
-    }
     fputs(r->stopping ? "This host is being cleaned; again to leave at once.\n"
                       : "Cancelling and cleaning this host; again to leave at once.\n",
           stderr);
@@ -91,6 +91,25 @@ static void on_interrupt(uv_signal_t *signal, int number)
         cancel_campaign(r);
     else if (r->client)
         client_interrupt(r->client, ERR_CANCELLED, "cancelled");
+}
+
+/* Caught here and not by libuv, since the second one must count also while the loop stands still.
+ * The agent, left alone, gets SIGTERM at our death and cleans up behind our back. A terminal that
+ * goes away may say so twice. */
+static void catch_interrupt(int number)
+{
+    static const char words[] =
+        "\nLeaving at once; this host is cleaned behind your back, and what "
+        "that misses by the next start of any of our programs.\n";
+    int before = errno;
+    if (interruptions > 0 && number != SIGHUP) {
+        ssize_t n = write(STDERR_FILENO, words, sizeof words - 1);
+        (void)n;
+        _exit(128 + number);
+    }
+    interruptions = 1;
+    uv_async_send(&interrupted);
+    errno = before;
 }
 
 static void on_child(uv_signal_t *signal, int number)
@@ -116,23 +135,25 @@ static void on_look_again(uv_timer_t *timer)
 
 static void watch_signals(struct running *r)
 {
-    static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP};
-    for (size_t i = 0; i < 4; i++) {
-        uv_signal_init(&r->loop, &r->signals[i]);
-        r->signals[i].data = r;
-        if (i < 3)
-            uv_signal_start(&r->signals[i], on_interrupt, interrupts[i]);
-        else
-            uv_signal_start(&r->signals[i], on_child, SIGCHLD);
-        uv_unref((uv_handle_t *)&r->signals[i]);
-    }
+    struct sigaction action = {.sa_handler = catch_interrupt, .sa_flags = SA_RESTART};
+    sigfillset(&action.sa_mask);
+    uv_async_init(&r->loop, &interrupted, tell_interrupted);
+    interrupted.data = r;
+    uv_unref((uv_handle_t *)&interrupted);
+    for (size_t i = 0; i < sizeof interrupts / sizeof *interrupts; i++)
+        if (signal(interrupts[i], SIG_IGN) != SIG_IGN) /* as nohup has it */
+            sigaction(interrupts[i], &action, NULL);
+    uv_signal_init(&r->loop, &r->children);
+    r->children.data = r;
+    uv_signal_start(&r->children, on_child, SIGCHLD);
+    uv_unref((uv_handle_t *)&r->children);
     uv_timer_init(&r->loop, &r->look_again);
 }
 
 static void close_loop(struct running *r)
 {
-    for (size_t i = 0; i < 4; i++)
-        uv_close((uv_handle_t *)&r->signals[i], NULL);
+    uv_close((uv_handle_t *)&interrupted, NULL);
+    uv_close((uv_handle_t *)&r->children, NULL);
     uv_close((uv_handle_t *)&r->look_again, NULL);
     uv_run(&r->loop, UV_RUN_DEFAULT);
     uv_loop_close(&r->loop);
@@ -144,7 +165,7 @@ static int check_alive(const struct running *r, struct err *e)
 {
     if (r->dead)
         return err_set(e, ERR_SYSTEM, "%s ended", r->dead);
-    return r->interruptions ? err_set(e, ERR_CANCELLED, "cancelled") : 0;
+    return interruptions ? err_set(e, ERR_CANCELLED, "cancelled") : 0;
 }
 
 /* Turns the loop for a moment. */
@@ -157,29 +178,11 @@ static int look_again(struct running *r, struct err *e)
     return check_alive(r, e);
 }
 
-/* Whatever dead agents left on this host goes before anything is measured on it; told where there
- * was something, or where it could not be done. */
-static void clean_host(void)
-{
-    cleanup_free char *agent = NULL;
-    cleanup_free char *said = NULL;
-    cleanup_err struct err e = ERR_INIT;
-    int status = place_program("plimsoll-agent", &agent, &e);
-    char *argv[] = {agent, "--clean", NULL};
-    if (status == 0)
-        status = child_run(argv, NULL, CHILD_ERRORS_KEPT, &said, &e);
-    if (said && (status != 0 || !strstr(said, "removed 0 things")))
-        fputs(said, stderr);
-    if (status != 0)
-        fprintf(stderr, "This host could not be cleaned of earlier runs%s%s\n", e.code ? ": " : "",
-                e.code ? err_text(&e) : "");
-}
-
 static int start_program(struct running *r, const char *name, const char *conf, struct child *c,
                          struct err *e)
 {
     cleanup_free char *program = NULL;
-    if (place_program(name, &program, e) < 0)
+    if (child_find(name, &program, e) < 0)
         return -1;
     cleanup_free char *log = fs_path("%s/%s.log", r->folder.path, name);
     char *argv[] = {program, "--config", (char *)conf, NULL};
@@ -315,10 +318,10 @@ static bool stop_child(struct running *r, struct child *c, int wait_s)
 }
 
 /* From here on Ctrl-C ends coordctl as it does any program: there is nothing left to clean. */
-static void leave_signals(struct running *r)
+static void leave_signals(void)
 {
-    for (size_t i = 0; i < 3; i++)
-        uv_signal_stop(&r->signals[i]);
+    for (size_t i = 0; i < sizeof interrupts / sizeof *interrupts; i++)
+        signal(interrupts[i], SIG_DFL);
 }
 
 /* The agent first: it cleans the host while the coordinator can still take what its spool holds. */
@@ -329,13 +332,22 @@ static void stop(struct running *r)
         fprintf(stderr, "plimsoll-agent did not stop within %d s and was killed; ",
                 (int)AGENT_STOP_S);
         child_print_log(&r->agent, stderr);
-        clean_host();
+        leftovers_clean();
     }
     client_close(&r->client);
     stop_child(r, &r->coordinator, COORDINATOR_STOP_S);
     if (r->dead)
-        clean_host();
-    leave_signals(r);
+        leftovers_clean();
+    leave_signals();
+}
+
+static void tell_kept(const struct run_folder *f)
+{
+    cleanup_free char *path = fs_path("%s/agent/id", f->path);
+    cleanup_free char *id = NULL;
+    cleanup_free char *run_folder = fs_run_folder();
+    if (fs_read_kernel(path, &id, NULL) == 0)
+        leftovers_tell_kept(run_folder, id, stderr);
 }
 
 /* ---- Reporting ---- */
@@ -417,6 +429,7 @@ static int run_campaign(struct running *r, Plimsoll__Submit *plan, const char *j
         fprintf(stderr, "Trials are missing; `coordctl run --resume %s` runs only those.\n",
                 r->folder.campaign);
     }
+    tell_kept(&r->folder);
     close_loop(r);
     child_clear(&r->coordinator);
     child_clear(&r->agent);
@@ -444,11 +457,11 @@ static int fail(const struct err *e)
 
 static int resume(const char *campaign, bool keep_failed, const char *json_path)
 {
-    struct running r = {0};
+    struct running r = {.folder.lock_fd = -1};
     cleanup_err struct err e = ERR_INIT;
     if (run_folder_open(campaign, &r.folder, &e) < 0)
         return fail(&e);
-    clean_host();
+    leftovers_clean();
     Plimsoll__Submit plan = PLIMSOLL__SUBMIT__INIT;
     plan.resume = r.folder.campaign;
     plan.keep_failed = keep_failed;
@@ -462,9 +475,9 @@ static int resume(const char *campaign, bool keep_failed, const char *json_path)
 
 static int run_plan(const struct plan_file *file, bool keep_failed, const char *json_path)
 {
-    struct running r = {0};
+    struct running r = {.folder.lock_fd = -1};
     cleanup_err struct err e = ERR_INIT;
-    clean_host();
+    leftovers_clean();
     if (prepare_images(file->plan, &e) < 0 || run_folder_make(file->plan->name, &r.folder, &e) < 0)
         return fail(&e);
     Plimsoll__Submit plan;

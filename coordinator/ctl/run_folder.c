@@ -9,12 +9,15 @@
 #include "proto/keys.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include <unistd.h>
 
 static const struct key_row endpoint_rows[] = {
     {.name = "agents", .type = KEY_TEXT, .least = 1, .most = 255, .required = true},
@@ -73,7 +76,9 @@ void run_folder_clear(struct run_folder *f)
     free(f->coordinator_conf);
     free(f->agent_conf);
     free(f->host);
-    *f = (struct run_folder){0};
+    if (f->lock_fd >= 0)
+        close(f->lock_fd);
+    *f = (struct run_folder){.lock_fd = -1};
 }
 
 static int make_pair(const char *path, const char *keys, enum key_role role, const char *name,
@@ -124,15 +129,57 @@ static int write_coordinator_conf(const struct run_folder *f, struct err *e)
     return fs_write_atomic(f->coordinator_conf, text, strlen(text), 0600, e);
 }
 
+/* ---- One at a time ---- */
+
+static int open_lock(const char *path, int *ret_fd, struct err *e)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_system(e, errno, "cannot open %s", path);
+    *ret_fd = fd;
+    return 0;
+}
+
+static int take(struct run_folder *f, struct err *e)
+{
+    cleanup_free char *path = fs_path("%s/lock", f->path);
+    if (open_lock(path, &f->lock_fd, e) < 0)
+        return -1;
+    if (flock(f->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return err_set(e, ERR_REFUSED, "another coordctl runs it now");
+    return 0;
+}
+
+/* Until whoever has this lock has ended; Ctrl-C ends us, since nothing has been started yet. */
+static int wait_for(const char *path, struct err *e)
+{
+    cleanup_close int fd = -1;
+    if (open_lock(path, &fd, e) < 0)
+        return -1;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    fputs("Waiting until the programs of the earlier run have cleaned up.\n", stderr);
+    return flock(fd, LOCK_EX) < 0 ? err_system(e, errno, "cannot lock %s", path) : 0;
+}
+
+static int wait_for_earlier(const struct run_folder *f, struct err *e)
+{
+    cleanup_free char *agent = fs_path("%s/agent/lock", f->path);
+    cleanup_free char *store = fs_path("%s.lock", f->store);
+    return wait_for(agent, e) < 0 || wait_for(store, e) < 0 ? -1 : 0;
+}
+
+/* ---- Making and opening ---- */
+
 int run_folder_make(const char *plan_name, struct run_folder *ret, struct err *e)
 {
     cleanup_free char *runs = place_runs();
-    struct run_folder f = {.campaign = new_campaign(plan_name)};
+    struct run_folder f = {.campaign = new_campaign(plan_name), .lock_fd = -1};
     f.path = fs_path("%s/%s", runs, f.campaign);
     fill_paths(&f);
     cleanup_free char *agent = fs_path("%s/agent", f.path);
-    if (check_path(f.path, e) < 0 || fs_make_dirs(agent, 0700, e) < 0 || make_keys(&f, e) < 0 ||
-        write_coordinator_conf(&f, e) < 0) {
+    if (check_path(f.path, e) < 0 || fs_make_dirs(agent, 0700, e) < 0 || take(&f, e) < 0 ||
+        make_keys(&f, e) < 0 || write_coordinator_conf(&f, e) < 0) {
         run_folder_clear(&f);
         return -1;
     }
@@ -143,14 +190,14 @@ int run_folder_make(const char *plan_name, struct run_folder *ret, struct err *e
 int run_folder_open(const char *campaign, struct run_folder *ret, struct err *e)
 {
     cleanup_free char *store = NULL;
-    struct run_folder f = {0};
+    struct run_folder f = {.lock_fd = -1};
     if (place_store(campaign, &store, &f.campaign, e) < 0)
         return -1;
     char *slash = strrchr(store, '/');
     f.path = fs_path("%.*s", slash ? (int)(slash - store) : 1, slash ? store : ".");
     fill_paths(&f);
-    if (check_path(f.path, e) < 0 || (unlink(f.endpoints) < 0 && errno != ENOENT) ||
-        write_coordinator_conf(&f, e) < 0) {
+    if (check_path(f.path, e) < 0 || take(&f, e) < 0 || wait_for_earlier(&f, e) < 0 ||
+        (unlink(f.endpoints) < 0 && errno != ENOENT) || write_coordinator_conf(&f, e) < 0) {
         run_folder_clear(&f);
         return err_prefix(e, "cannot resume %s", campaign);
     }

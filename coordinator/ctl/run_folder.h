@@ -17,12 +17,14 @@ struct run_folder {
     char *endpoints;
     char *coordinator_conf;
     char *agent_conf;
-    char *host; /* the agent's name */
+    char *host;  /* the agent's name */
+    int lock_fd; /* only one coordctl at a time runs it */
 };
 
 /* A new one for a plan of this name, with its keys and the coordinator's configuration. */
 int run_folder_make(const char *plan_name, struct run_folder *ret, struct err *e);
-/* That of an earlier run. ERR_NOT_FOUND. */
+/* That of an earlier run. Waits until the programs of that run have ended: a coordctl that left at
+ * once leaves them cleaning. ERR_NOT_FOUND; ERR_REFUSED while another coordctl runs it. */
 int run_folder_open(const char *campaign, struct run_folder *ret, struct err *e);
 /* Once the coordinator has written its endpoints: the agent's configuration, and where a client
  * finds the coordinator. ERR_NOT_FOUND while there are none. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "coordinator/ctl/child.h"
+#include "coordinator/child.h"
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -16,6 +17,44 @@
 #include <sys/wait.h>
 
 enum { LOG_LINES = 15, LOG_BYTES = 16 << 10, OUTPUT_MOST_BYTES = 8 << 20 };
+
+/* ---- Finding ---- */
+
+char *child_folder(void)
+{
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(path, '/');
+    if (slash)
+        *slash = '\0';
+    return fs_path("%s", path);
+}
+
+/* Takes the path; NULL where nobody can execute it. */
+static char *executable(char *path)
+{
+    if (access(path, X_OK) == 0)
+        return path;
+    free(path);
+    return NULL;
+}
+
+int child_find(const char *name, char **ret_path, struct err *e)
+{
+    cleanup_free char *folder = child_folder();
+    char *path = executable(fs_path("%s/%s", folder, name));
+    if (!path)
+        path = executable(fs_path("%s/../libexec/plimsoll/%s", folder, name));
+    if (!path)
+        return err_set(e, ERR_NOT_FOUND,
+                       "the program %s is neither in %s nor in %s/../libexec/plimsoll", name,
+                       folder, folder);
+    *ret_path = path;
+    return 0;
+}
+
+/* ---- Starting and stopping ---- */
 
 static void reset_signals(void)
 {

@@ -3,8 +3,8 @@
  * The programs of ours that `run` starts. Each is in a process group of its own, so that a
  * terminal's Ctrl-C reaches only coordctl, and gets SIGTERM when coordctl dies, however it dies.
  */
-#ifndef COORDINATOR_CTL_CHILD_H
-#define COORDINATOR_CTL_CHILD_H
+#ifndef COORDINATOR_CHILD_H
+#define COORDINATOR_CHILD_H
 
 #include "common/err.h"
 
@@ -12,6 +12,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/types.h>
+
+/* The folder of the program that runs. The caller frees. */
+char *child_folder(void);
+/* A program of ours: beside this one, else in ../libexec/plimsoll. ERR_NOT_FOUND. */
+int child_find(const char *name, char **ret_path, struct err *e);
 
 struct child {
     const char *name; /* "plimsoll-agent" */
