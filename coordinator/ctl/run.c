@@ -321,7 +321,8 @@ static bool stop_child(struct running *r, struct child *c, int wait_s)
 static void leave_signals(void)
 {
     for (size_t i = 0; i < sizeof interrupts / sizeof *interrupts; i++)
-        signal(interrupts[i], SIG_DFL);
+        if (signal(interrupts[i], SIG_DFL) == SIG_IGN)
+            signal(interrupts[i], SIG_IGN);
 }
 
 /* The agent first: it cleans the host while the coordinator can still take what its spool holds. */

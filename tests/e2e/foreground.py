@@ -109,7 +109,7 @@ def contained(r, name=None):
     """Pids inside containers of this rig's agents, those called `name` alone where one is given."""
     ids = [i for i in r.ids() if i]
     inside = re.compile(rf"/pl(?:{'|'.join(ids)})-\d+(?:/|$)", re.M) if ids else None
-    return [p for p in rig.pids() if inside and (name is None or rig.name_of(p) == name)
+    return [p for p in rig.pids() if inside and (name is None or rig.name_of(p) == name) and rig.state_of(p) != "Z"
             and inside.search(rig.read(f"/proc/{p}/cgroup"))]
 
 
