@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/fs.h"
+#include "common/netns.h"
 #include "coordinator/child.h"
 
 #include <dirent.h>
@@ -35,6 +36,14 @@ static bool is_agent(long pid)
     return found && !strchr("ZX", found[strlen(name)]);
 }
 
+/* Whether it can be cleaned only from a network namespace that is not ours. */
+static bool is_elsewhere(const char *entry)
+{
+    const char *line = line_after(entry, "netns = ");
+    cleanup_free char *netns = fs_path("%.*s", line ? (int)strcspn(line, "\n") : 0, line ? line : "");
+    return netns_is_elsewhere(netns);
+}
+
 /* An entry that cannot be read belongs to nobody we know to be alive; an empty one was being made.
  */
 static bool is_dead(const char *path)
@@ -44,7 +53,8 @@ static bool is_dead(const char *path)
     if (fs_read(path, ENTRY_MOST_BYTES, &text, &length, NULL) < 0)
         return fs_exists(path);
     const char *pid = line_after(text, "pid = ");
-    return !line_after(text, "kept = ") && !(pid && is_agent(strtol(pid, NULL, 10)));
+    return !line_after(text, "kept = ") && !(pid && is_agent(strtol(pid, NULL, 10))) &&
+           !is_elsewhere(text);
 }
 
 static bool is_id(const char *name)

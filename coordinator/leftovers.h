@@ -11,7 +11,8 @@
 #include <stdio.h>
 
 /* Whether an agent of this user is registered in the run folder (fs_run_folder) but does not run.
- * One that left failed guests up on purpose does not count. */
+ * One that left failed guests up on purpose does not count, nor does one of another network
+ * namespace that still is: only from there can all of it be removed. */
 bool leftovers_found(const char *run_folder);
 
 /* Runs plimsoll-agent --clean, which also removes guests that were left up on purpose, and waits

@@ -13,6 +13,7 @@
 
 #include <getopt.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 static const char usage[] =
@@ -20,6 +21,7 @@ static const char usage[] =
     "Keeps Plimsoll's campaigns and gives agents their trials.\n"
     "\n"
     "  --config FILE  configuration; /etc/plimsoll/coordinator.conf unless given\n"
+    "  --no-clean     leave to others what killed agents left on this host\n"
     "  --verbose      log each step\n"
     "  --read-plan    read one plan from standard input (used by the coordinator itself)\n"
     "  --help         print this\n"
@@ -29,6 +31,7 @@ static const char usage[] =
 
 enum {
     OPTION_CONFIG = 'c',
+    OPTION_NO_CLEAN = 'n',
     OPTION_VERBOSE = 'v',
     OPTION_READ = 'r',
     OPTION_HELP = 'h',
@@ -37,6 +40,7 @@ enum {
 
 static const struct option options[] = {
     {"config", required_argument, NULL, OPTION_CONFIG},
+    {"no-clean", no_argument, NULL, OPTION_NO_CLEAN},
     {"verbose", no_argument, NULL, OPTION_VERBOSE},
     {"read-plan", no_argument, NULL, OPTION_READ},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -57,7 +61,6 @@ static int run(const char *config)
     cleanup_err struct err e = ERR_INIT;
     /* A peer or a pipe that went away is an error to handle, never an end. */
     signal(SIGPIPE, SIG_IGN);
-    leftovers_clean_if_found();
     if (daemon_run(config, &e) == 0)
         return 0;
     log_error("%s", err_text(&e));
@@ -68,11 +71,15 @@ int main(int argc, char **argv)
 {
     const char *config = "/etc/plimsoll/coordinator.conf";
     enum log_level level = LOG_LEVEL_INFO;
+    bool clean = true;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case OPTION_CONFIG:
             config = optarg;
+            break;
+        case OPTION_NO_CLEAN:
+            clean = false;
             break;
         case OPTION_VERBOSE:
             level = LOG_LEVEL_DEBUG;
@@ -96,5 +103,7 @@ int main(int argc, char **argv)
         return 2;
     }
     log_open("plimsoll-coordinator", level);
+    if (clean)
+        leftovers_clean_if_found();
     return run(config);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/host/registry.h"
 
-#include "agent/host/netns.h"
 #include "common/cleanup.h"
 #include "common/fs.h"
+#include "common/netns.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -28,6 +28,7 @@ class Foreground:
         os.close(theirs)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
+        r.commands.append(self)
 
     def read(self):
         """Until all of the other side is closed, which a terminal tells as an error; or until close_terminal."""
@@ -59,12 +60,21 @@ class Foreground:
         os.close(self.closing)
         self.reader.join()
 
-    def wait(self, code, limit_s=60):
+    def stop(self, limit_s=60):
+        """As a service manager would; when it is killed its programs clean behind its back."""
+        if self.process.poll() is not None:
+            return
+        self.process.terminate()
         try:
             self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def wait(self, code, limit_s=60):
+        try:
+            self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
             raise rig.Failure(f"coordctl run did not end within {limit_s} s:\n{self.text()[-3000:]}") from None
         self.reader.join(5)
         rig.expect(self.process.returncode == code,

@@ -255,8 +255,18 @@ class Rig:
                 raise
             say(f"and at the end: {e}")
         finally:
+            if failed:
+                self.clean_up()
             if not failed or not os.environ.get("PLIMSOLL_E2E_KEEP"):
                 shutil.rmtree(self.folder, ignore_errors=True)
+
+    def clean_up(self):
+        """After a failure, while the folder is there: what undoes the work of killed agents is in it."""
+        try:
+            wait_until("the end of the rig's programs", lambda: not self.mine(), 60)
+        except Failure as e:
+            say(f"and at the end: {e}: {', '.join(self.mine())}")
+        say(run(self.program("plimsoll-agent"), "--clean", check=False).stdout)
 
     # ---- Programs ----
 
@@ -446,7 +456,10 @@ class Rig:
     def end(self):
         first = None
         for c in self.commands:
-            c.stop()
+            try:
+                c.stop()
+            except Failure as e:
+                first = first or e
         for s in [x for x in self.services if x.name != "coordinator"] + [x for x in self.services
                                                                         if x.name == "coordinator"]:
             try:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Network namespaces: the hosts of a lab on one machine. What one of them has, bridges above all,
  * another cannot remove. */
-#ifndef AGENT_HOST_NETNS_H
-#define AGENT_HOST_NETNS_H
+#ifndef COMMON_NETNS_H
+#define COMMON_NETNS_H
 
 #include <stdbool.h>
 

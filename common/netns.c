@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "agent/host/netns.h"
+#include "common/netns.h"
 
 #include "common/cleanup.h"
 #include "common/fs.h"
