@@ -39,16 +39,16 @@ def kill_one(r, target):
 
 
 def kill_on_and_on(r, campaign, draw):
-    """One kill at a drawn moment after each trial that got on, so that none is hit more often than a trial
-    may be lost."""
+    """One kill at a drawn moment in each of as many equal parts of the trials, so that they cover the whole
+    campaign and no trial is hit more often than it may be lost."""
     targets = ["agent", "guestd", "coordinator"] * (KILLS // 3)
     draw.shuffle(targets)
     done = 0
-    for target in targets:
-        before = r.count(campaign)
-        rig.wait_until(f"a trial after {before}", lambda: r.count(campaign) > before or before == TRIALS,
-                       LIMIT_S, r.keep)
-        moment = time.monotonic() + draw.uniform(0, 0.6)
+    for part, target in enumerate(targets):
+        first, last = part * TRIALS // KILLS, (part + 1) * TRIALS // KILLS
+        mark = draw.randrange(first, last - 1)
+        rig.wait_until(f"trial {mark}", lambda: r.count(campaign) >= mark, LIMIT_S, r.keep)
+        moment = time.monotonic() + draw.uniform(0, 0.02)
         while time.monotonic() < moment:
             r.keep()
             time.sleep(0.001)
