@@ -40,7 +40,8 @@ static bool is_agent(long pid)
 static bool is_elsewhere(const char *entry)
 {
     const char *line = line_after(entry, "netns = ");
-    cleanup_free char *netns = fs_path("%.*s", line ? (int)strcspn(line, "\n") : 0, line ? line : "");
+    cleanup_free char *netns =
+        fs_path("%.*s", line ? (int)strcspn(line, "\n") : 0, line ? line : "");
     return netns_is_elsewhere(netns);
 }
 

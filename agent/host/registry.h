@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The agents of a real host, alive or killed: a file RUN/agents/ID each, locked (flock) while its
- * agent lives, with lines `state = FOLDER`, `libvirt_uri = URI`, `pid = N` and `netns = net:[N]`, and
- * `kept = GUEST` for each failed guest that was left up on purpose. coordinator/leftovers.c reads
- * them too.
+ * agent lives, with lines `state = FOLDER`, `libvirt_uri = URI`, `pid = N` and `netns = net:[N]`,
+ * and `kept = GUEST` for each failed guest that was left up on purpose. coordinator/leftovers.c
+ * reads them too.
  */
 #ifndef AGENT_HOST_REGISTRY_H
 #define AGENT_HOST_REGISTRY_H
