@@ -225,7 +225,7 @@ static void offer_tcg(struct guest_offer *o, const Plimsoll__Section *section, c
     }
     offer(o, "tcg");
     if (note)
-        o->note = fs_path("%s: TCG is used", note);
+        o->note = fs_path("%s; TCG is used", note);
 }
 
 int kvm_accelerator(struct host *host, struct stamper *stamper, const Plimsoll__Section *section,
@@ -249,9 +249,8 @@ int kvm_accelerator(struct host *host, struct stamper *stamper, const Plimsoll__
                 return err_move(e, &why);
             obstacle = fs_path("%s", err_text(&why));
         } else if (!works)
-            obstacle = fs_path("KVM did not bring the image's kernel to the runner's first mark in "
-                               "%d s",
-                               TRIAL_S);
+            obstacle =
+                fs_path("KVM opens but did not boot the guest's kernel within %d s", TRIAL_S);
     }
     if (!obstacle)
         offer(o, kvm_accelerator_name());

@@ -438,11 +438,12 @@ static int sweep_links(const struct host *host, unsigned *removed, struct err *e
     return result;
 }
 
-/* liblxc's lock files: /run/lxc/lock/FOLDER, upwards as long as nobody else uses them. */
+/* liblxc's lock files: /run/lxc/lock/FOLDER, upwards as long as nobody else uses them; one may be
+ * half removed. */
 static void sweep_locks(const struct host *host)
 {
     cleanup_free char *folder = fs_path("/run/lxc/lock%s/guests", host->state_folder);
-    while (strlen(folder) >= strlen("/run/lxc") && rmdir(folder) == 0)
+    while (strlen(folder) >= strlen("/run/lxc") && (rmdir(folder) == 0 || errno == ENOENT))
         *strrchr(folder, '/') = '\0';
 }
 

@@ -49,7 +49,7 @@ static int lxc_failed(const struct container *c, const char *what, struct err *e
  */
 static void remove_locks(char *folder)
 {
-    while (strlen(folder) >= strlen("/run/lxc") && rmdir(folder) == 0)
+    while (strlen(folder) >= strlen("/run/lxc") && (rmdir(folder) == 0 || errno == ENOENT))
         *strrchr(folder, '/') = '\0';
 }
 
