@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "common/units.h"
+#include "coordinator/report/figure.h"
 #include "coordinator/report/format.h"
 #include "coordinator/report/markup.h"
 #include "coordinator/report/notes.h"
@@ -186,15 +187,20 @@ static void put_warnings(const struct report_model *m, FILE *out)
 
 /* ---- Experiments ---- */
 
-static void put_metric(const struct report_model *m, const char *experiment,
-                       const struct metric_row *row, FILE *out)
+static void put_metric(struct figures *f, const char *experiment, const struct metric_row *row)
 {
+    const struct report_model *m = f->m;
+    FILE *out = f->out;
     struct table *t = report_metric_table(m, experiment, row);
     fputs("<h3>", out);
     markup_text(row->help ? row->help : row->name, out);
     fputs("</h3>\n", out);
     markup_table(t, out);
     table_free(&t);
+    fputs("<div class=\"figures\">\n", out);
+    figure_samples(f, experiment, row);
+    figure_distribution(f, experiment, row);
+    fputs("</div>\n", out);
 }
 
 static void put_medians(const struct report_model *m, const char *experiment,
@@ -208,21 +214,27 @@ static void put_medians(const struct report_model *m, const char *experiment,
     table_free(&t);
 }
 
-static void put_experiment(const struct report_model *m, const char *experiment, FILE *out)
+static void put_experiment(struct figures *f, const char *experiment)
 {
+    const struct report_model *m = f->m;
+    FILE *out = f->out;
     fputs("<section>\n<h2>", out);
     markup_text(experiment, out);
     fputs("</h2>\n", out);
     for (const struct metric_row *row = report_metrics_of(m, experiment); row->name; row++)
         if (report_is_headline(m, experiment, row))
-            put_metric(m, experiment, row, out);
+            put_metric(f, experiment, row);
     put_medians(m, experiment, REPORT_PHASES, out);
+    fputs("<div class=\"figures\">\n", out);
+    figure_phases(f, experiment);
+    fputs("</div>\n", out);
     put_medians(m, experiment, REPORT_SURROUNDINGS, out);
     fputs("</section>\n", out);
 }
 
 void report_html(const struct report_model *m, FILE *out)
 {
+    struct figures figures = {.m = m, .out = out};
     put_head(m, out);
     put_heading(m, out);
     put_verdict(m, out);
@@ -230,7 +242,7 @@ void report_html(const struct report_model *m, FILE *out)
     fputs("</header>\n<main>\n", out);
     const char *experiment;
     for (size_t cell = 0; (experiment = report_experiment(m, &cell));)
-        put_experiment(m, experiment, out);
+        put_experiment(&figures, experiment);
     html_absences(m, out);
     html_conditions(m, out);
     html_reproduce(m, out);
