@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void *need(void *memory)
 {
@@ -49,6 +50,9 @@ static int ask(struct bench *b, const struct guest_ops *ops, const struct image 
 {
     if (trial_check_allowed(b->host, ops->catalog->name, e) < 0)
         return -1;
+    if (ops->catalog->needs_image && access(b->host->images_folder, R_OK) < 0 && errno == EACCES)
+        return err_set(e, ERR_UNAVAILABLE, "the images in %s are for root alone",
+                       b->host->images_folder);
     if (ops->catalog->needs_image && !image)
         return err_set(e, ERR_UNAVAILABLE, "no image is built in %s", b->host->images_folder);
     Plimsoll__Section *section = default_section(ops->catalog);

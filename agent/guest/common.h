@@ -26,7 +26,7 @@ int root_add_proc(struct guest *g, struct guest_root *r, struct err *e);
 /* Unmounts; any number of times. Tries everything and reports the first error. */
 int root_release(struct guest *g, struct guest_root *r, struct err *e);
 
-/* Whether overlays can be mounted here: a reason why not (owned), or NULL. */
+/* Whether overlays can be mounted and cgroups made here: a reason why not (owned), or NULL. */
 char *root_obstacle(const struct host *host);
 
 /* ---- The agent's cgroup and a guest's below it ---- */

@@ -68,11 +68,11 @@ int lxc_check_host(struct host *host, struct stamper *stamper, const Plimsoll__S
     cleanup_free char *obstacle = root_obstacle(host);
     ret->available = true;
     if (host->guestd_path[0] == '\0')
-        offer_refuse(ret, "this agent was built without liblxc");
+        offer_refuse(ret,
+                     "plimsoll-guestd, which calls liblxc, is not installed with this agent: it "
+                     "is left out of builds without liblxc");
     else if (obstacle)
         offer_refuse(ret, "%s", obstacle);
-    else if (cgroup_layout() == CGROUP_NONE)
-        offer_refuse(ret, "the cgroup controllers cpu, cpuset and memory are not all mounted");
     else if (cgroup_layout() == CGROUP_V1 && !cgroup_mount("devices"))
         offer_refuse(ret, "the cgroup controller devices is not mounted, without which a container "
                           "could open the host's disks");

@@ -43,8 +43,6 @@ static int check_host(struct host *host, struct stamper *stamper, const Plimsoll
         offer_refuse(ret, "the agent's configuration does not allow it (allow_process)");
     else if (obstacle)
         offer_refuse(ret, "%s", obstacle);
-    else if (cgroup_layout() == CGROUP_NONE)
-        offer_refuse(ret, "the cgroup controllers cpu, cpuset and memory are not all mounted");
     return 0;
 }
 

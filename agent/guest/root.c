@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "agent/guest/common.h"
+#include "agent/host/cgroup.h"
 #include "agent/host/journal.h"
 #include "common/cleanup.h"
 #include "common/fs.h"
@@ -133,11 +134,25 @@ int root_release(struct guest *g, struct guest_root *r, struct err *e)
     return err_move(e, &first);
 }
 
+/* The mount of a hierarchy in which no cgroup can be made, or NULL. */
+static const char *closed_hierarchy(void)
+{
+    const char *mounts[CGROUP_IN_USE_MOST];
+    size_t n = cgroup_in_use(mounts);
+    for (size_t i = 0; i < n; i++)
+        if (access(mounts[i], W_OK) < 0)
+            return mounts[i];
+    return NULL;
+}
+
 char *root_obstacle(const struct host *host)
 {
     if (geteuid() != 0)
         return fs_path("it needs root, to mount the guest's file system and to make its cgroup");
     if (access(host->runner_path, X_OK) < 0)
         return fs_path("there is no runner at %s", host->runner_path);
-    return NULL;
+    if (cgroup_layout() == CGROUP_NONE)
+        return fs_path("the cgroup controllers cpu, cpuset and memory are not all mounted");
+    const char *closed = closed_hierarchy();
+    return closed ? fs_path("no cgroup can be made in %s: %s", closed, strerror(errno)) : NULL;
 }

@@ -114,7 +114,7 @@ static int spawn(const char *program, const char *id, int socket, pid_t *ret_pid
 int guestd_start(const char *program, const char *id, struct guestd_client **ret, struct err *e)
 {
     if (!program || program[0] == '\0')
-        return err_set(e, ERR_UNAVAILABLE, "this agent was built without liblxc");
+        return err_set(e, ERR_UNAVAILABLE, "plimsoll-guestd is not installed with this agent");
     struct guestd_client *c = malloc(sizeof(*c));
     int ends[2];
     if (!c || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
