@@ -4,8 +4,10 @@
 #include "coordinator/store/read.h"
 #include "coordinator/store/reader.h"
 #include "coordinator/store/sql.h"
+#include "coordinator/store/sum.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,10 +139,29 @@ static int gather_texts(struct gathering *g, int64_t result, struct err *e)
 
 #define RESULTS                                                                                    \
     "SELECT r.number, r.trial, ifnull(t.cell, 4294967295), ifnull(t.repetition, 0), r.attempt,"    \
-    " r.host, r.warmup, r.accepted, r.superseded, r.outcome, r.reason, r.stored_ns, r.conditions"  \
+    " r.host, r.warmup, r.accepted, r.superseded, r.outcome, r.reason, r.stored_ns, r.conditions," \
+    " r.sum"                                                                                       \
     " FROM result AS r LEFT JOIN trial AS t ON t.campaign = r.campaign AND t.trial = r.trial"      \
     " WHERE r.campaign = ?1 AND (?2 = 0 OR r.trial = ?2) AND (?3 = 0 OR r.accepted = 1)"           \
     " ORDER BY r.trial, r.attempt, r.number"
+
+static int check_sum(sqlite3_stmt *s, const struct read_result *r, struct err *e)
+{
+    struct sum sum;
+    uint8_t wanted[SUM_BYTES];
+    int length = sqlite3_column_bytes(s, 13);
+    if (length == 0)
+        return 0;
+    sum_begin(&sum, r, sqlite3_column_blob(s, 12), (size_t)sqlite3_column_bytes(s, 12));
+    for (size_t i = 0; i < r->n_samples; i++)
+        sum_sample(&sum, &r->samples[i]);
+    sum_end(&sum, wanted);
+    if (length != SUM_BYTES || memcmp(sqlite3_column_blob(s, 13), wanted, SUM_BYTES) != 0)
+        return err_set(e, ERR_INPUT,
+                       "the store is damaged: a result of trial %" PRIu64 " is not what was stored",
+                       r->trial);
+    return 0;
+}
 
 static int call_result(struct gathering *g, sqlite3_stmt *s, read_result_call *call, void *arg,
                        struct err *e)
@@ -171,7 +192,7 @@ static int call_result(struct gathering *g, sqlite3_stmt *s, read_result_call *c
         .texts = g->kept.texts,
         .n_texts = g->kept.n_texts,
     };
-    int called = call(arg, &result, e);
+    int called = check_sum(s, &result, e) < 0 ? -1 : call(arg, &result, e);
     plimsoll__result__free_unpacked(conditions, NULL);
     return called;
 }

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: GPL-3.0-or-later
--- The store's schema, version 1 (PRAGMA user_version). Whoever changes it adds a file to migrations/ that
+-- The store's schema, version 2 (PRAGMA user_version). Whoever changes it adds a file to migrations/ that
 -- makes the version before into this one. Times are ns of CLOCK_REALTIME unless said otherwise; 64-bit
 -- unsigned numbers (seed, lease) are stored as the signed number with the same bits.
 
@@ -78,6 +78,7 @@ CREATE TABLE result (
     superseded INTEGER NOT NULL,
     stored_ns INTEGER NOT NULL,
     conditions BLOB NOT NULL,                 -- proto Result with nothing but its conditions
+    sum BLOB NOT NULL DEFAULT x'',            -- sum.h; empty: stored by a version without
     UNIQUE (agent, spool, sequence)
 ) STRICT;
 CREATE INDEX result_of_trial ON result (campaign, trial, attempt);

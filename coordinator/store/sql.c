@@ -46,6 +46,10 @@ static int bind_next(sqlite3_stmt *s, int at, char letter, va_list *args)
         return sqlite3_bind_text(s, at, va_arg(*args, const char *), -1, SQLITE_STATIC);
     case 'm':
         return bind_message(s, at, va_arg(*args, const ProtobufCMessage *));
+    case 'b': {
+        const void *bytes = va_arg(*args, const void *);
+        return sqlite3_bind_blob64(s, at, bytes, va_arg(*args, size_t), SQLITE_STATIC);
+    }
     default:
         abort();
     }

@@ -16,7 +16,8 @@ int sql_error(sqlite3 *db, struct err *e, const char *what);
 int sql_run(sqlite3 *db, const char *sql, struct err *e);
 
 /* Binds ?1, ?2, ... by a letter each: i int64_t, u uint64_t (kept by its bits), d double, t text
- * (NULL is NULL), m a ProtobufCMessage * (packed). Text must live until the statement is reset. */
+ * (NULL is NULL), m a ProtobufCMessage * (packed), b bytes and their length (size_t). Text and
+ * bytes must live until the statement is reset. */
 int sql_bind(sqlite3_stmt *s, struct err *e, const char *letters, ...);
 
 /* Steps a statement that gives no rows and resets it. */

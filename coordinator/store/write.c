@@ -148,13 +148,19 @@ static int run_all(struct writer *w, struct write *first, struct err *e)
     return run_cached(w, "COMMIT", e);
 }
 
-void writer_run_group(struct writer *w, struct write *first)
+static void fail_all(struct writer *w, struct write *first, const struct err *e)
 {
-    cleanup_err struct err e = ERR_INIT;
-    if (run_all(w, first, &e) == 0)
-        return;
     if (!sqlite3_get_autocommit(w->db))
         sqlite3_exec(w->db, "ROLLBACK", NULL, NULL, NULL);
     for (struct write *op = first; op; op = op->next)
-        err_set(&op->error, e.code, "%s", err_text(&e));
+        err_set(&op->error, e->code, "%s", err_text(e));
+}
+
+void writer_run_group(struct writer *w, struct write *first)
+{
+    cleanup_err struct err e = ERR_INIT;
+    if (run_all(w, first, &e) < 0)
+        fail_all(w, first, &e);
+    for (struct write *op = first; op; op = op->next)
+        err_prefix(&op->error, "store %s", sqlite3_db_filename(w->db, "main"));
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Writes about one trial: attempts, what became of them, results. */
+#include "common/cleanup.h"
 #include "coordinator/store/sql.h"
+#include "coordinator/store/sum.h"
 #include "coordinator/store/writer.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 int write_attempt(struct writer *w, const struct write *op, struct err *e)
 {
@@ -57,26 +61,61 @@ struct standing {
     bool current; /* its lease is the trial's */
     bool accepted;
     bool warmup;
+    uint32_t cell, repetition; /* of the trial; as read_result has them where it is not known */
 };
 
 static int find_standing(struct writer *w, const Plimsoll__Result *r, struct standing *ret,
                          struct err *e)
 {
-    sqlite3_stmt *s = writer_statement(
-        w,
-        "SELECT lease IS ?3, warmup FROM trial WHERE campaign = ?1 AND trial = ?2 AND accepted = 0",
-        e);
+    sqlite3_stmt *s =
+        writer_statement(w,
+                         "SELECT lease IS ?3 AND accepted = 0, warmup, cell, repetition FROM trial"
+                         " WHERE campaign = ?1 AND trial = ?2",
+                         e);
     if (!s || sql_bind(s, e, "tuu", r->lease->campaign, r->lease->trial, r->lease->lease) < 0)
         return -1;
-    struct standing found = {.warmup = r->warmup};
+    struct standing found = {.warmup = r->warmup, .cell = UINT32_MAX};
     int step = sqlite3_step(s);
     if (step == SQLITE_ROW) {
         found.current = sqlite3_column_int(s, 0) != 0;
         found.warmup = sqlite3_column_int(s, 1) != 0;
+        found.cell = (uint32_t)sqlite3_column_int64(s, 2);
+        found.repetition = (uint32_t)sqlite3_column_int64(s, 3);
     }
     found.accepted = found.current && store_accepts(r->outcome, found.warmup);
     sqlite3_reset(s);
     *ret = found;
+    return 0;
+}
+
+static int find_sum(const struct write *op, const struct standing *standing,
+                    const Plimsoll__Result *conditions, uint8_t ret[SUM_BYTES], struct err *e)
+{
+    const Plimsoll__Result *r = (const Plimsoll__Result *)op->message;
+    struct read_result row = {.trial = r->lease->trial,
+                              .cell = standing->cell,
+                              .repetition = standing->repetition,
+                              .attempt = r->lease->attempt,
+                              .host = op->host,
+                              .warmup = standing->warmup,
+                              .accepted = standing->accepted,
+                              .superseded = !standing->current,
+                              .outcome = r->outcome,
+                              .reason = r->reason,
+                              .stored_ns = op->time_ns};
+    size_t length = plimsoll__result__get_packed_size(conditions);
+    cleanup_free uint8_t *packed = malloc(length + 1);
+    if (!packed)
+        return err_system(e, ENOMEM, "cannot store a result");
+    plimsoll__result__pack(conditions, packed);
+    struct sum sum;
+    sum_begin(&sum, &row, packed, length);
+    for (size_t i = 0; i < r->n_samples; i++) {
+        const Plimsoll__Sample *s = r->samples[i];
+        sum_sample(&sum,
+                   &(struct read_sample){s->metric, s->unit, s->value, s->time_ns, s->clock_ns});
+    }
+    sum_end(&sum, ret);
     return 0;
 }
 
@@ -88,17 +127,20 @@ static int insert_result(struct writer *w, const struct write *op, const struct 
     Plimsoll__Result conditions = PLIMSOLL__RESULT__INIT;
     conditions.n_conditions = r->n_conditions;
     conditions.conditions = r->conditions;
+    uint8_t sum[SUM_BYTES];
+    if (find_sum(op, standing, &conditions, sum, e) < 0)
+        return -1;
     int done = writer_do(
         w, e,
         "INSERT INTO result (agent, spool, sequence, campaign, trial, attempt, lease, host, "
         "outcome,"
-        " reason, warmup, accepted, superseded, stored_ns, conditions)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+        " reason, warmup, accepted, superseded, stored_ns, conditions, sum)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
         " ON CONFLICT (agent, spool, sequence) DO NOTHING",
-        "ttutuiutitiiiim", op->text, r->spool, r->sequence, r->lease->campaign, r->lease->trial,
+        "ttutuiutitiiiimb", op->text, r->spool, r->sequence, r->lease->campaign, r->lease->trial,
         (int64_t)r->lease->attempt, r->lease->lease, op->host, (int64_t)r->outcome, r->reason,
         (int64_t)standing->warmup, (int64_t)standing->accepted, (int64_t)!standing->current,
-        op->time_ns, &conditions.base);
+        op->time_ns, &conditions.base, sum, sizeof sum);
     return done < 0 ? -1 : writer_changes(w) == 1;
 }
 

@@ -43,7 +43,8 @@ static void fix_times(const char *path)
     int result =
         sqlite3_exec(db,
                      "UPDATE campaign SET ended_ns = 1795425420000000000 WHERE ended_ns != 0;"
-                     "UPDATE result SET stored_ns = 1795425400000000000 + number * 1000000000",
+                     "UPDATE result SET stored_ns = 1795425400000000000 + number * 1000000000,"
+                     " sum = x''",
                      NULL, NULL, &wrong);
     if (result != SQLITE_OK)
         fail_msg("%s", wrong);
