@@ -117,6 +117,14 @@ static int load(const char *path, struct key_pair *ret, struct err *e)
     return failed;
 }
 
+/* Of the owner alone; or root's, for a daemon that may read it through its group and never write it
+ * (PostgreSQL has the same rule for the keys of its server). */
+static bool is_kept_secret(const struct stat *st)
+{
+    mode_t others = st->st_mode & (S_IRWXG | S_IRWXO);
+    return others == 0 || (others == S_IRGRP && st->st_uid == 0);
+}
+
 int key_pair_load(const char *path, struct key_pair *ret, struct err *e)
 {
     struct stat st;
@@ -125,10 +133,11 @@ int key_pair_load(const char *path, struct key_pair *ret, struct err *e)
                        path, path);
     if (stat(path, &st) < 0)
         return err_system(e, errno, "cannot open the key %s", path);
-    if (S_ISREG(st.st_mode) && (st.st_mode & 077))
+    if (S_ISREG(st.st_mode) && !is_kept_secret(&st))
         return err_set(e, ERR_INPUT,
-                       "%s: others may read this key; expected mode 0600, it has %04o", path,
-                       (unsigned)st.st_mode & 07777u);
+                       "%s: others may read this key; expected mode 0600, or root's with 0640; it "
+                       "has %04o",
+                       path, (unsigned)st.st_mode & 07777u);
     struct key_pair pair = {0};
     if (load(path, &pair, e) < 0)
         return -1;
@@ -153,6 +162,20 @@ int key_public_load(const char *path, char ret_z85[KEY_Z85_BYTES], struct err *e
     return 0;
 }
 
+/* What is made beside `path` is the owner's alone, but where the folder hands its group down, as
+ * the package makes /etc/plimsoll/keys for the coordinator's user, the group may read. */
+static mode_t mode_beside(const char *path, mode_t alone)
+{
+    cleanup_free char *folder = fs_path("%s", path);
+    char *slash = strrchr(folder, '/');
+    struct stat st;
+    if (slash)
+        *slash = '\0';
+    if (stat(!slash ? "." : *folder ? folder : "/", &st) < 0 || !(st.st_mode & S_ISGID))
+        return alone;
+    return alone | (alone & S_IRWXU & ~(mode_t)S_IWUSR) >> 3;
+}
+
 /* link(2) fails where rename(2) would replace. */
 int key_pair_save(const char *path, const struct key_pair *pair, struct err *e)
 {
@@ -164,7 +187,7 @@ int key_pair_save(const char *path, const struct key_pair *pair, struct err *e)
                           "public = \"%s\"\nsecret = \"%s\"\n",
                           pair->public_z85, pair->secret_z85);
     cleanup_free char *draft = fs_path("%s.draft-%ld", path, (long)getpid());
-    int failed = fs_write_atomic(draft, text, (size_t)length, 0600, e);
+    int failed = fs_write_atomic(draft, text, (size_t)length, mode_beside(path, 0600), e);
     sodium_memzero(text, sizeof text);
     if (failed)
         return -1;
@@ -373,7 +396,7 @@ int key_table_allow(const char *folder, enum key_role role, const char *name,
         return err_set(e, ERR_INPUT, "not a public key: expected 40 characters of Z85");
     cleanup_free char *peers = fs_path("%s/%s", folder, role_folder(role));
     cleanup_free char *path = fs_path("%s/%s%s", peers, name, suffix);
-    if (fs_make_dirs(peers, 0700, e) < 0)
+    if (fs_make_dirs(peers, mode_beside(peers, 0700), e) < 0)
         return -1;
     int there = check_free(folder, role, name, path, public_z85, e);
     if (there != 0)
@@ -381,5 +404,5 @@ int key_table_allow(const char *folder, enum key_role role, const char *name,
     char text[128];
     int length = snprintf(text, sizeof text, "# Allowed to connect as %s %s.\npublic = \"%s\"\n",
                           key_role_name(role), name, public_z85);
-    return fs_write_atomic(path, text, (size_t)length, 0600, e);
+    return fs_write_atomic(path, text, (size_t)length, mode_beside(path, 0600), e);
 }

@@ -11,12 +11,13 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CPU_LIMIT_S = 10, MEMORY_LIMIT_BYTES = 512 << 20 };
+enum { CPU_LIMIT_S = 10, MEMORY_LIMIT_BYTES = 512 << 20, MOST_DESCRIPTORS = 16 };
 static const int64_t deadline_after_ns = INT64_C(20) * 1000000000;
 
 static int spawn(const char *program, int fd, pid_t *ret, struct err *e)
@@ -95,17 +96,26 @@ int plan_read_in_child(const char *program, const Plimsoll__Submit *submit,
     return 0;
 }
 
-/* Address space is what a sanitizer needs most of. */
-static void limit_self(void)
+static int limit(int resource, rlim_t soft, rlim_t hard)
 {
-    const struct rlimit cpu = {CPU_LIMIT_S, CPU_LIMIT_S + 1};
-    setrlimit(RLIMIT_CPU, &cpu);
-    const struct rlimit no_core = {0, 0};
-    setrlimit(RLIMIT_CORE, &no_core);
+    const struct rlimit both = {soft, hard};
+    return setrlimit(resource, &both);
+}
+
+/* It needs its socket, time and memory: no files, no processes, no privileges. Address space is
+ * what a sanitizer needs most of. 0, or -1 with errno. */
+static int limit_self(void)
+{
+    if (limit(RLIMIT_CPU, CPU_LIMIT_S, CPU_LIMIT_S + 1) < 0 || limit(RLIMIT_CORE, 0, 0) < 0 ||
+        limit(RLIMIT_FSIZE, 0, 0) < 0 ||
+        limit(RLIMIT_NOFILE, MOST_DESCRIPTORS, MOST_DESCRIPTORS) < 0 ||
+        limit(RLIMIT_NPROC, 0, 0) < 0)
+        return -1;
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    const struct rlimit memory = {MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES};
-    setrlimit(RLIMIT_AS, &memory);
+    if (limit(RLIMIT_AS, MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES) < 0)
+        return -1;
 #endif
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
 static int answer(const Plimsoll__Submit *submit)
@@ -131,7 +141,8 @@ static int answer(const Plimsoll__Submit *submit)
 
 int plan_read_child_main(void)
 {
-    limit_self();
+    if (limit_self() < 0)
+        return 1;
     cleanup_err struct err e = ERR_INIT;
     ProtobufCMessage *message = NULL;
     if (frame_read(STDIN_FILENO, &plimsoll__submit__descriptor, 0, &message, &e) < 0)

@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -219,6 +222,42 @@ static void a_child_reads_as_its_parent_would(void **state)
     plimsoll__plan_reading__free_unpacked(r, NULL);
 }
 
+static rlim_t hard_limit(int resource)
+{
+    struct rlimit limit;
+    return getrlimit(resource, &limit) < 0 ? RLIM_INFINITY : limit.rlim_max;
+}
+
+/* With nothing to read the reader returns at once, under the limits that it gave itself. */
+static int count_limits_missed(void)
+{
+    int missed = 0;
+    if (close(STDIN_FILENO) < 0 || plan_read_child_main() != 1)
+        return 1;
+    missed += prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1;
+    missed += hard_limit(RLIMIT_CPU) > 60;
+    missed += hard_limit(RLIMIT_NOFILE) > 64;
+    missed += hard_limit(RLIMIT_FSIZE) != 0;
+    missed += hard_limit(RLIMIT_NPROC) != 0;
+    missed += hard_limit(RLIMIT_CORE) != 0;
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    missed += hard_limit(RLIMIT_AS) > (rlim_t)1 << 30;
+#endif
+    return missed;
+}
+
+static void a_reader_of_plans_limits_itself_before_it_reads(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(count_limits_missed());
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 static void a_child_that_dies_is_an_error_and_not_a_crash(void **state)
 {
     (void)state;
@@ -274,6 +313,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_text_never_opens_a_file),
         cmocka_unit_test(diagnostics_name_the_file_a_line_came_from),
         cmocka_unit_test(a_child_reads_as_its_parent_would),
+        cmocka_unit_test(a_reader_of_plans_limits_itself_before_it_reads),
         cmocka_unit_test(a_child_that_dies_is_an_error_and_not_a_crash),
         cmocka_unit_test(no_damage_to_a_plan_does_more_than_refuse_it),
     };
