@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct key_row rows[] = {
+const struct key_row agent_config_keys[] = {
     {.name = "name",
      .type = KEY_NAME,
      .required = true,
@@ -123,7 +123,7 @@ int agent_config_load(const char *path, struct agent_config *ret, struct host *h
 {
     cleanup_conf struct conf *c = NULL;
     struct agent_config config = {0};
-    if (conf_load(path, rows, &c, e) < 0 || take_host(host, c, path, e) < 0 ||
+    if (conf_load(path, agent_config_keys, &c, e) < 0 || take_host(host, c, path, e) < 0 ||
         take_keys(&config, c, path, e) < 0)
         return -1;
     config.name = fs_path("%s", conf_text(c, "name"));
@@ -135,7 +135,7 @@ int agent_config_load(const char *path, struct agent_config *ret, struct host *h
 int agent_config_load_host(const char *path, struct host *host, struct err *e)
 {
     cleanup_conf struct conf *c = NULL;
-    return conf_load(path, rows, &c, e) < 0 ? -1 : take_host(host, c, path, e);
+    return conf_load(path, agent_config_keys, &c, e) < 0 ? -1 : take_host(host, c, path, e);
 }
 
 void agent_config_clear(struct agent_config *c)

@@ -4,8 +4,12 @@
 #define AGENT_CONFIG_H
 
 #include "agent/host/host.h"
+#include "common/catalog/catalog.h"
 #include "common/err.h"
 #include "proto/keys.h"
+
+/* The rows of agent.conf. */
+extern const struct key_row agent_config_keys[];
 
 struct agent_config {
     char *name;

@@ -211,3 +211,15 @@ const char *const *conf_list(const struct conf *c, const char *key, size_t *ret_
     *ret_n = v ? v->n_items : 0;
     return v ? (const char *const *)v->items : NULL;
 }
+
+void conf_print_keys(const struct key_row *rows, FILE *out)
+{
+    for (const struct key_row *row = rows; row->name; row++) {
+        char expected[480];
+        fprintf(out, "  %-15s  %s: %s", row->name, row->help,
+                value_expected(row, expected, sizeof expected));
+        if (row->fallback)
+            fprintf(out, " (%s)", row->fallback);
+        fputs(row->required ? "; required\n" : "\n", out);
+    }
+}

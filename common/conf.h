@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct conf;
 
@@ -21,6 +22,9 @@ struct conf;
 int conf_load(const char *path, const struct key_row *rows, struct conf **ret, struct err *e);
 void conf_free(struct conf **c);
 #define cleanup_conf __attribute__((cleanup(conf_free)))
+
+/* A line a key, for a program's help: its name, what it says, what it takes, its default. */
+void conf_print_keys(const struct key_row *rows, FILE *out);
 
 /* Whether the key has a value, from the file or from its row. */
 bool conf_has(const struct conf *c, const char *key);

@@ -6,6 +6,7 @@
  * plans).
  */
 #include "common/cleanup.h"
+#include "common/conf.h"
 #include "common/log.h"
 #include "coordinator/daemon.h"
 #include "coordinator/leftovers.h"
@@ -27,7 +28,7 @@ static const char usage[] =
     "  --help         print this\n"
     "  --version      print the version\n"
     "\n"
-    "The configuration file (name = \"value\", one a line):\n";
+    "The configuration file (name = value, one a line):\n";
 
 enum {
     OPTION_CONFIG = 'c',
@@ -51,9 +52,7 @@ static const struct option options[] = {
 static void print_help(void)
 {
     fputs(usage, stdout);
-    for (const struct key_row *row = daemon_keys; row->name; row++)
-        printf("  %-9s  %s%s%s%s\n", row->name, row->help, row->fallback ? " (" : "",
-               row->fallback ? row->fallback : "", row->fallback ? ")" : "");
+    conf_print_keys(daemon_keys, stdout);
 }
 
 static int run(const char *config)

@@ -6,6 +6,7 @@
 #ifndef COORDINATOR_CTL_CLIENT_H
 #define COORDINATOR_CTL_CLIENT_H
 
+#include "common/catalog/catalog.h"
 #include "common/err.h"
 #include "coordinator/ctl/options.h"
 #include "proto/plimsoll.pb-c.h"
@@ -20,6 +21,8 @@ struct client_target {
     char *key;        /* path of our own pair */
     char *name;       /* under which the coordinator knows our key */
 };
+/* The rows of client.conf. */
+extern const struct key_row client_target_keys[];
 void client_target_clear(struct client_target *t);
 
 /* What the command line says; a verb that connects has these rows among its own. */

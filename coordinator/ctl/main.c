@@ -2,7 +2,9 @@
 /* coordctl: finds the verb and runs it. */
 #include "coordinator/ctl/verb.h"
 
+#include "common/conf.h"
 #include "common/log.h"
+#include "coordinator/ctl/client.h"
 #include "coordinator/leftovers.h"
 #include "coordinator/plan/plan.h"
 
@@ -101,7 +103,7 @@ static void print_overview(FILE *out)
     for (size_t i = 0; verbs[i]; i++)
         fprintf(out, "  %-8s %s\n", verbs[i]->name, verbs[i]->summary);
     fputs(
-        "  help     Tell more of one verb: coordctl help VERB\n\n"
+        "  help     Tell more of one verb, or of a file: coordctl help VERB|client.conf\n\n"
         "Exit codes: 0 done and good; 1 a check failed; 2 the plan or the command line is wrong;\n"
         "3 no coordinator; 4 the campaign ended with trials missing.\n",
         out);
@@ -119,6 +121,11 @@ static int help(int argc, char **argv)
 {
     if (argc < 2 || strcmp(argv[1], "help") == 0) {
         print_overview(stdout);
+        return EXIT_GOOD;
+    }
+    if (strcmp(argv[1], "client.conf") == 0) {
+        puts("Which coordinator coordctl talks to (name = value, one a line):");
+        conf_print_keys(client_target_keys, stdout);
         return EXIT_GOOD;
     }
     const struct verb *v = find_verb(argv[1]);

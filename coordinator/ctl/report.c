@@ -20,7 +20,7 @@ const struct verb verb_report = {
     .help =
         "  --format FORMAT         text (default), html: with figures, csv: a line a\n"
         "                          sample, json: everything\n"
-        "  -o FILE                 write it there; an older file is replaced once it is "
+        "  -o, --output FILE       write it there; an older file is replaced once it is "
         "whole\n" CLIENT_OPTION_HELP
         "Exit code 1 where a published value was out of the range the plan allows, 4 where trials\n"
         "are missing.\n",

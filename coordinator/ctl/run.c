@@ -35,7 +35,7 @@ const struct verb verb_run = {
     .summary = "Run a plan on this host, in the foreground, and report",
     .help = "  --resume ID    go on with an earlier run: only what it lacks is run\n"
             "  --keep-failed  leave a failed guest up, for a look\n"
-            "  -o FILE        write the json report there instead of ./report.json; the HTML "
+            "  -o, --output FILE  write the json report there instead of ./report.json; the HTML "
             "report is\n"
             "                 written beside it, as FILE with the ending .html\n"
             "Missing images are built first. What this host cannot run is named and left out.\n"

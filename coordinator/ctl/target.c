@@ -11,7 +11,7 @@
 
 #define SYSTEM_CONF "/etc/plimsoll/client.conf"
 
-static const struct key_row rows[] = {
+const struct key_row client_target_keys[] = {
     {.name = "coordinator",
      .type = KEY_TEXT,
      .least = 1,
@@ -104,7 +104,8 @@ int client_target_find(const struct client_options *options, struct client_targe
     cleanup_conf struct conf *conf = NULL;
     bool complete = options->endpoint && options->server_key && options->key;
     cleanup_err struct err why = ERR_INIT;
-    if (!complete && conf_load(path, rows, &conf, &why) < 0 && why.code != ERR_NOT_FOUND)
+    if (!complete && conf_load(path, client_target_keys, &conf, &why) < 0 &&
+        why.code != ERR_NOT_FOUND)
         return err_move(e, &why);
     struct client_target t = {
         .endpoint = own_copy(options->endpoint, conf, "coordinator"),

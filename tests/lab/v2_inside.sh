@@ -77,9 +77,6 @@ is_up() { # UNIT
 # As README has it, coordinator, host and client being one machine.
 configure_a_fleet() {
     local server host client
-    mkdir -p /etc/plimsoll
-    mkdir -m 0700 /etc/plimsoll/keys
-    touch /etc/plimsoll/coordinator.conf
     server=$(coordctl keys make)
     host=$(coordctl keys make /etc/plimsoll/agent.key)
     client=$(coordctl keys make /etc/plimsoll/lab.key)
@@ -107,10 +104,28 @@ services_run_a_plan() {
     must coordctl hosts
     must is_up coordinator
     must is_up agent
+    must test "$(systemctl show -P User plimsoll-coordinator)" = plimsoll
+    must test -z "$(find /var/lib/plimsoll/coordinator -perm /077 -o ! -user plimsoll)"
+    must test -z "$(find /var/lib/plimsoll/agent /run/plimsoll -perm /022 ! -type l -o ! -user root)"
+    must test -z "$(find /etc/plimsoll/keys /etc/plimsoll/*.key -perm /027 -o ! -user root)"
+    systemd-analyze security --no-pager plimsoll-coordinator plimsoll-agent | tail -n 3
+    systemd-analyze security --no-pager plimsoll-coordinator | tail -n 1
     cat "/sys/fs/cgroup/system.slice/plimsoll-agent.service/cgroup.procs"
     must systemctl disable --now plimsoll-agent plimsoll-coordinator
     must test "$(systemctl show -P Result plimsoll-agent plimsoll-coordinator | sort -u | xargs)" = success
     ((failed == 0)) || journalctl --no-pager -u 'plimsoll-*' | tail -n 40
+}
+
+# The guests' image is mounted in it and stays.
+package_leaves_nothing() {
+    must dpkg -P plimsoll
+    must same_as_before
+    must test ! -e /etc/plimsoll
+    must test ! -e /run/plimsoll
+    must test -z "$(find /var/lib/plimsoll -mindepth 1 -maxdepth 1 ! -name images)"
+    must test -z "$(systemctl list-unit-files --no-legend 'plimsoll-*')"
+    must test -z "$(getent passwd plimsoll)$(getent group plimsoll)"
+    must test -z "$(find /sys/fs/cgroup -name '*plimsoll*')"
 }
 
 deploy/host-state >/tmp/before
@@ -126,4 +141,5 @@ heading "services of systemd"
 services_run_a_plan
 heading "what is left"
 must same_as_before
+package_leaves_nothing
 exit "$failed"

@@ -67,19 +67,21 @@ configure() {
     cat >/etc/plimsoll/coordinator.conf <<CONF
 agents = "tcp://127.0.0.1:*"
 clients = "tcp://127.0.0.1:*"
-endpoints = "/var/lib/plimsoll/coordinator/endpoints"
 CONF
     printf 'coordinator_key = "%s"\nkey = "/root/client.key"\n' "$key" >/etc/plimsoll/client.conf
 }
 
-# It says so when its ports are bound.
+# It says so when its ports are bound, and which they are.
 start_coordinator() {
     local line
     exec 3< <(exec setpriv --reuid plimsoll --regid plimsoll --clear-groups --no-new-privs \
         plimsoll-coordinator 2>&1)
     server=$!
     while read -r -t 20 line <&3; do
-        [[ $line != *"listening for agents"* ]] || return 0
+        if [[ $line =~ "for coordctl on "([^ ]+) ]]; then
+            printf 'coordinator = "%s"\n' "${BASH_REMATCH[1]}" >>/etc/plimsoll/client.conf
+            return
+        fi
         echo "$line"
     done
     return 1
@@ -97,7 +99,6 @@ coordinator_keeps_to_itself() {
 coordinator_serves() {
     must configure
     must start_coordinator
-    sed -n '/^clients/s/clients/coordinator/p' /var/lib/plimsoll/coordinator/endpoints >>/etc/plimsoll/client.conf
     must coordctl hosts
     must coordctl list
     must coordinator_keeps_to_itself
@@ -117,7 +118,7 @@ must has /etc/plimsoll/keys/coordinator.key 640 root:plimsoll
 must grep -q 127.0.0.1 /etc/plimsoll/coordinator.conf
 
 must dpkg -r plimsoll
-must_not type -P coordctl
+must test ! -e /usr/bin/coordctl
 must test -e /var/lib/plimsoll/coordinator/store.db
 must test -e /etc/plimsoll/keys/coordinator.key
 must test ! -e /run/plimsoll
