@@ -63,7 +63,7 @@ configure() {
     local key client
     key=$(coordctl keys make) || return 1
     client=$(coordctl keys make /root/client.key) || return 1
-    must coordctl keys allow --client root "$client"
+    must coordctl keys allow --client client "$client"
     cat >/etc/plimsoll/coordinator.conf <<CONF
 agents = "tcp://127.0.0.1:*"
 clients = "tcp://127.0.0.1:*"
