@@ -50,27 +50,26 @@ struct agent {
 
 static void print_help(FILE *to)
 {
-    fputs(
-        "Usage: plimsoll-agent --config FILE\n"
-        "       plimsoll-agent --clean [--config FILE]\n"
-        "       plimsoll-agent --doctor [--config FILE]\n"
-        "\n"
-        "Makes and measures guests on this host for a coordinator.\n"
-        "\n"
-        "  --config FILE  this agent's configuration, usually /etc/plimsoll/agent.conf\n"
-        "  --clean        remove what killed agents left on this host: guests, mounts, devices,\n"
-        "                 changed settings; agents that run are left alone\n"
-        "  --doctor       say as JSON what this host can run, and what it is\n"
-        "  --verbose      say more on standard error\n"
-        "  --help         print this\n"
-        "  --version      print the version\n"
-        "\n"
-        "SIGTERM, SIGINT and SIGHUP end it in order: a running trial is cancelled and its guest "
-        "removed.\n"
-        "Exit codes: 0 good, 1 trouble, 2 the command line or the configuration is wrong.\n"
-        "\n"
-        "The configuration file (name = value, one a line):\n",
-        to);
+    fputs("Usage: plimsoll-agent --config FILE\n"
+          "       plimsoll-agent --clean [--config FILE]\n"
+          "       plimsoll-agent --doctor [--config FILE]\n"
+          "\n"
+          "Makes and measures guests on this host for a coordinator.\n"
+          "\n"
+          "  --config FILE  this agent's configuration, usually /etc/plimsoll/agent.conf\n"
+          "  --clean        remove what killed agents left on this host: guests, mounts, devices,\n"
+          "                 changed settings; agents that run are left alone\n"
+          "  --doctor       say as JSON what this host can run, and what it is\n"
+          "  --verbose      say more on standard error\n"
+          "  --help         print this\n"
+          "  --version      print the version\n"
+          "\n"
+          "SIGTERM, SIGINT and SIGHUP end it in order: a running trial is cancelled and its guest "
+          "removed.\n"
+          "Exit codes: 0 good, 1 trouble, 2 the command line or the configuration is wrong.\n"
+          "\n"
+          "The configuration file (name = value, one a line):\n",
+          to);
     conf_print_keys(agent_config_keys, to);
 }
 

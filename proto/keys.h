@@ -7,8 +7,8 @@
  *   keys/clients/NAME.key
  *
  * A key file is 0600 (in a folder that hands its group down, with the set-group-ID bit, it is 0640
- * and its group may read it), "# comments" and lines `public = "Z85"`, `secret = "Z85"` (own pairs only).
- * The table is read again when its folders change.
+ * and its group may read it), "# comments" and lines `public = "Z85"`, `secret = "Z85"` (own pairs
+ * only). The table is read again when its folders change.
  */
 #ifndef PROTO_KEYS_H
 #define PROTO_KEYS_H
@@ -29,7 +29,8 @@ struct key_pair {
 };
 
 int key_pair_make(struct key_pair *ret, struct err *e);
-/* Refuses a file that others may read, or its group unless it is root's. ERR_NOT_FOUND where there is none. */
+/* Refuses a file that others may read, or its group unless it is root's. ERR_NOT_FOUND where there
+ * is none. */
 int key_pair_load(const char *path, struct key_pair *ret, struct err *e);
 /* Never overwrites. */
 int key_pair_save(const char *path, const struct key_pair *pair, struct err *e);

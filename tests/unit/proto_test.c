@@ -443,9 +443,34 @@ static void a_pair_is_saved_for_its_owner_alone_and_never_over_another(void **st
     cleanup_err struct err e = ERR_INIT;
     assert_int_equal(key_pair_save(path, &back, &e), -1);
     assert_non_null(strstr(err_text(&e), "not overwritten"));
-    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(chmod(path, 0644), 0);
     assert_int_equal(key_pair_load(path, &back, &e), -1);
-    assert_non_null(strstr(err_text(&e), "expected mode 0600, it has 0640"));
+    assert_non_null(strstr(err_text(&e), "it has 0644"));
+}
+
+static void a_folder_that_hands_its_group_down_lets_the_group_read_and_no_more(void **state)
+{
+    (void)state;
+    cleanup_err struct err e = ERR_INIT;
+    char shared[] = "/tmp/plimsoll-proto-XXXXXX";
+    struct key_pair pair;
+    struct stat st;
+    assert_non_null(mkdtemp(shared));
+    assert_int_equal(chmod(shared, 02750), 0);
+    cleanup_free char *own = fs_path("%s/own.key", shared);
+    cleanup_free char *other = fs_path("%s/agents/b.key", shared);
+    assert_int_equal(key_pair_make(&pair, &e), 0);
+    assert_int_equal(key_pair_save(own, &pair, &e), 0);
+    assert_int_equal(stat(own, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    assert_int_equal(key_pair_load(own, &pair, &e), geteuid() == 0 ? 0 : -1);
+    assert_int_equal(key_table_allow(shared, KEY_ROLE_AGENT, "b", pair.public_z85, &e), 0);
+    assert_int_equal(stat(other, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    *strrchr(other, '/') = '\0';
+    assert_int_equal(stat(other, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 02750);
+    assert_int_equal(fs_remove_tree(shared, NULL), 0);
 }
 
 static void bad_key_files_are_told_by_line(void **state)
@@ -531,6 +556,7 @@ int main(void)
         cmocka_unit_test(a_recipe_is_one_text_whatever_the_order),
         cmocka_unit_test(zero_and_empty_values_survive_the_wire),
         cmocka_unit_test(a_pair_is_saved_for_its_owner_alone_and_never_over_another),
+        cmocka_unit_test(a_folder_that_hands_its_group_down_lets_the_group_read_and_no_more),
         cmocka_unit_test(bad_key_files_are_told_by_line),
         cmocka_unit_test(one_key_has_one_name_and_one_role),
     };
