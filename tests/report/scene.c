@@ -141,7 +141,7 @@ static void add_plan(struct scene *s, double lxc_within)
     reference[1].within = lxc_within;
     Plimsoll__Plan plan = PLIMSOLL__PLAN__INIT;
     plan.name = "starts";
-    plan.title = "Request to ready, \"quoted\"";
+    plan.title = s->hostile ? SCENE_HOSTILE : "Request to ready, \"quoted\"";
     plan.cells = cells;
     plan.n_cells = COUNT(cells);
     plan.references = references;
@@ -149,7 +149,8 @@ static void add_plan(struct scene *s, double lxc_within)
     plan.random_order = true;
     plan.seed = 7;
     plan.confidence = 0.95;
-    plan.text = "campaign = { name = \"starts\" }\n";
+    plan.text = s->hostile ? SCENE_HOSTILE : "campaign = { name = \"starts\" }\n";
+    cell[0].factors[0]->value = s->hostile ? (char *)SCENE_HOSTILE : (char *)guests[0];
     s->asked++;
     store_add_campaign(s->store, SCENE_ID, &plan, 1795425300000000000, false, on_done, s);
 }
@@ -158,7 +159,7 @@ static void add_host(struct scene *s, const char *name, bool has_lxc, const char
 {
     Plimsoll__Fact release = PLIMSOLL__FACT__INIT;
     release.key = "kernel.release";
-    release.value = "6.1.0-test";
+    release.value = s->hostile ? (char *)SCENE_HOSTILE : (char *)"6.1.0-test";
     release.tier = PLIMSOLL__TIER__TIER_MUST_MATCH;
     Plimsoll__Fact memory = PLIMSOLL__FACT__INIT;
     memory.key = "memory.bytes";
@@ -179,7 +180,9 @@ static void add_host(struct scene *s, const char *name, bool has_lxc, const char
         offers[i] = &offer[i];
     }
     offer[1].available = has_lxc;
-    offer[1].reason = has_lxc ? "" : "this build has no liblxc";
+    offer[1].reason = has_lxc      ? (char *)""
+                      : s->hostile ? (char *)SCENE_HOSTILE
+                                   : (char *)"this build has no liblxc";
     offer[2].accelerator = (char *)accelerator;
     offer[2].nested = strcmp(accelerator, "tcg") != 0;
     offer[2].note = strcmp(accelerator, "tcg") == 0 ? "/dev/kvm is absent: TCG is used" : "";

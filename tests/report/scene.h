@@ -7,7 +7,11 @@
 
 #define SCENE_ID "20261123T091500Z-starts-1a2b"
 
+/* Ends elements and attributes, and reorders what follows, where it is not escaped. */
+#define SCENE_HOSTILE "</script><b id=x>\"'&amp; \xe2\x80\xae\x01\xff end"
+
 struct scene {
+    bool hostile; /* the campaign's title and plan, a guest and the hosts' words are the above */
     uv_loop_t loop;
     struct store *store;
     char folder[64];
