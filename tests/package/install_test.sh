@@ -35,7 +35,8 @@ trap 'exit 143' INT TERM HUP
 "$cpack" -G DEB -B "$work/out" --config "$build/CPackConfig.cmake" >"$work/cpack.log" ||
     { cat "$work/cpack.log"; exit 1; }
 package=$(find "$work/out" -maxdepth 1 -name 'plimsoll_*.deb')
-if type -P lintian >/dev/null; then
+# A build with sanitizers is no package to be judged.
+if type -P lintian >/dev/null && grep -q '^PLIMSOLL_SANITIZE:[A-Z]*=$' "$build/CMakeCache.txt"; then
     # A guest's program cannot ask for libraries of an image that it does not know; what changed, the
     # repository tells; and the database that deploy/image writes to is an image's.
     lintian --allow-root --fail-on error \

@@ -382,7 +382,7 @@ static void a_tool_that_hangs_or_floods_is_no_fact_and_no_wait(void **state)
     struct tool tools[] = {
         {.argv = hangs}, {.argv = floods}, {.argv = fails}, {.argv = absent}, {.argv = good}};
     int64_t begin_ns = clock_monotonic_ns();
-    tool_run_all(tools, 5, begin_ns + 200 * NS_PER_MS);
+    tool_run_all(tools, 5, begin_ns + NS_PER_S); /* an emulated host is slow to start five */
     assert_true(clock_monotonic_ns() - begin_ns < 5 * NS_PER_S);
     for (size_t i = 0; i < 4; i++)
         assert_string_equal(tools[i].version, "");
