@@ -128,6 +128,7 @@ int agent_config_load(const char *path, struct agent_config *ret, struct host *h
         return -1;
     config.name = fs_path("%s", conf_text(c, "name"));
     config.endpoint = fs_path("%s", conf_text(c, "coordinator"));
+    config.key_path = fs_path("%s", conf_text(c, "key"));
     *ret = config;
     return 0;
 }
@@ -142,5 +143,6 @@ void agent_config_clear(struct agent_config *c)
 {
     free(c->name);
     free(c->endpoint);
+    free(c->key_path);
     explicit_bzero(c, sizeof *c);
 }

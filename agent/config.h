@@ -16,6 +16,7 @@ struct agent_config {
     char *endpoint;
     char server_z85[KEY_Z85_BYTES];
     struct key_pair key;
+    char *key_path;
 };
 
 /* Reads the file and the keys it names into `ret`, and what concerns the host into `host`, whose

@@ -10,6 +10,7 @@
 #include "common/digest.h"
 #include "common/fs.h"
 #include "common/log.h"
+#include "proto/inquiry.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -28,6 +29,7 @@ struct options {
     const char *config;
     bool clean;
     bool doctor;
+    bool check_key;
     bool verbose;
 };
 
@@ -53,6 +55,7 @@ static void print_help(FILE *to)
     fputs("Usage: plimsoll-agent --config FILE\n"
           "       plimsoll-agent --clean [--config FILE]\n"
           "       plimsoll-agent --doctor [--config FILE]\n"
+          "       plimsoll-agent --check-key --config FILE\n"
           "\n"
           "Makes and measures guests on this host for a coordinator.\n"
           "\n"
@@ -60,6 +63,9 @@ static void print_help(FILE *to)
           "  --clean        remove what killed agents left on this host: guests, mounts, devices,\n"
           "                 changed settings; agents that run are left alone\n"
           "  --doctor       say as JSON what this host can run, and what it is\n"
+          "  --check-key    ask the coordinator whether it lets this agent's key in, and say why "
+          "not;\n"
+          "                 an agent that runs is not disturbed\n"
           "  --verbose      say more on standard error\n"
           "  --help         print this\n"
           "  --version      print the version\n"
@@ -77,13 +83,10 @@ static void print_help(FILE *to)
 static int read_options(int argc, char **argv, struct options *o)
 {
     static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"clean", no_argument, NULL, 'C'},
-        {"doctor", no_argument, NULL, 'd'},
-        {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {0},
+        {"config", required_argument, NULL, 'c'}, {"clean", no_argument, NULL, 'C'},
+        {"doctor", no_argument, NULL, 'd'},       {"check-key", no_argument, NULL, 'k'},
+        {"verbose", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},      {0},
     };
     int which;
     while ((which = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -96,6 +99,9 @@ static int read_options(int argc, char **argv, struct options *o)
             break;
         case 'd':
             o->doctor = true;
+            break;
+        case 'k':
+            o->check_key = true;
             break;
         case 'v':
             o->verbose = true;
@@ -110,7 +116,8 @@ static int read_options(int argc, char **argv, struct options *o)
             return EXIT_WRONG;
         }
     }
-    if (optind == argc && !(o->clean && o->doctor) && (o->config || o->clean || o->doctor))
+    int modes = o->clean + o->doctor + o->check_key;
+    if (optind == argc && modes <= 1 && (o->config || o->clean || o->doctor))
         return -1;
     print_help(stderr);
     return EXIT_WRONG;
@@ -236,6 +243,7 @@ static int converse(struct agent *a, struct err *e)
                                     .endpoint = a->config.endpoint,
                                     .server_z85 = a->config.server_z85,
                                     .key = a->config.key,
+                                    .key_path = a->config.key_path,
                                     .bench = &a->bench,
                                     .spool = a->spool,
                                     .ended = on_ended,
@@ -350,6 +358,23 @@ static int clean(const char *config)
     return failed ? exit_code(&e) : EXIT_GOOD;
 }
 
+static int check_key(const char *config)
+{
+    struct agent_config c = {0};
+    struct host h = {0};
+    cleanup_err struct err e = ERR_INIT;
+    int failed = agent_config_load(config, &c, &h, &e);
+    struct inquiry inquiry = {c.endpoint, c.server_z85, &c.key, c.name};
+    if (!failed)
+        failed = inquire(&inquiry, stdout, &e);
+    bool told = e.code == ERR_REFUSED || e.code == ERR_UNAVAILABLE;
+    if (failed && !told)
+        log_error("%s", err_text(&e));
+    agent_config_clear(&c);
+    host_close(&h);
+    return failed ? exit_code(&e) : EXIT_GOOD;
+}
+
 int main(int argc, char **argv)
 {
     struct options o = {0};
@@ -362,5 +387,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (o.clean)
         return clean(o.config);
+    if (o.check_key)
+        return check_key(o.config);
     return o.doctor ? doctor(o.config) : run(o.config);
 }

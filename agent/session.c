@@ -2,6 +2,7 @@
 #include "agent/session.h"
 
 #include "agent/lease.h"
+#include "agent/rotation.h"
 #include "agent/worker.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -24,7 +25,12 @@ enum {
 
 struct agent_session {
     const struct agent_setup *setup;
+    uv_loop_t *loop;
+    void *zmq_context;
     struct peer *peer;
+    struct rotation *rotation; /* NULL where the key has no file */
+    struct log_limit refusals;
+    char *last_refusal;
     struct worker *worker;
     uv_timer_t beat;
     uv_timer_t farewell;
@@ -193,18 +199,35 @@ static void on_welcomed(void *arg, const Plimsoll__Welcome *welcome)
     s->in_flight = 0;
     uint64_t ms = beat_ms(welcome);
     uv_timer_start(&s->beat, on_beat, ms, ms);
+    if (s->rotation)
+        rotation_welcomed(s->rotation);
     send_results(s);
+}
+
+/* It is tried again for as long as it takes: what is the same is told now and then. */
+static void tell_refusal(struct agent_session *s, const char *why)
+{
+    bool same = s->last_refusal && strcmp(s->last_refusal, why) == 0;
+    if (!same)
+        s->refusals = (struct log_limit){0};
+    if (log_limit_allows(&s->refusals))
+        log_warning("%s refused this agent: %s; it tries again by itself", s->setup->endpoint, why);
+    free(s->last_refusal);
+    s->last_refusal = strdup(why);
 }
 
 static void on_lost(void *arg, bool refused, const char *why)
 {
     struct agent_session *s = arg;
-    if (s->together || refused)
-        log_warning("%s %s: %s", s->setup->endpoint, refused ? "refused this agent" : "is lost",
-                    why);
+    if (refused)
+        tell_refusal(s, why);
+    else if (s->together)
+        log_warning("%s is lost: %s", s->setup->endpoint, why);
     s->together = false;
     uv_timer_stop(&s->beat);
     end_if_done(s);
+    if (refused && s->rotation)
+        rotation_refused(s->rotation);
 }
 
 static void on_assign(struct agent_session *s, const Plimsoll__Assign *a)
@@ -261,6 +284,7 @@ static void on_closed(uv_handle_t *handle)
         plimsoll__fingerprint__free_unpacked(s->fingerprint, NULL);
     if (s->running)
         plimsoll__lease__free_unpacked(s->running, NULL);
+    free(s->last_refusal);
     free(s);
 }
 
@@ -272,20 +296,62 @@ void agent_session_free(struct agent_session **session)
     *session = NULL;
     if (s->peer)
         peer_stop(&s->peer);
+    rotation_stop(&s->rotation);
     worker_free(&s->worker);
     uv_close((uv_handle_t *)&s->beat, on_closed);
     uv_close((uv_handle_t *)&s->farewell, on_closed);
 }
 
-static int start_steps(struct agent_session *s, uv_loop_t *loop, void *zmq_context, struct err *e)
+static int connect_with(struct agent_session *s, const struct key_pair *key, struct peer **ret,
+                        struct err *e)
+{
+    return peer_start(s->loop, s->zmq_context, s->setup->endpoint, s->setup->server_z85, key,
+                      &peer_events, s, ret, e);
+}
+
+/* What runs goes on, and what is spooled is sent by the connection to come. */
+static int on_change_of_key(void *arg, const struct key_pair *pair)
+{
+    struct agent_session *s = arg;
+    cleanup_err struct err e = ERR_INIT;
+    struct peer *next = NULL;
+    if (connect_with(s, pair, &next, &e) < 0) {
+        log_error("%s", err_text(&e));
+        return -1;
+    }
+    s->together = false;
+    uv_timer_stop(&s->beat);
+    peer_stop(&s->peer);
+    s->peer = next;
+    return 0;
+}
+
+static void watch_key(struct agent_session *s)
+{
+    const struct agent_setup *setup = s->setup;
+    struct rotation_setup rotation = {.loop = s->loop,
+                                      .zmq_context = s->zmq_context,
+                                      .endpoint = setup->endpoint,
+                                      .server_z85 = setup->server_z85,
+                                      .key_path = setup->key_path,
+                                      .key = setup->key,
+                                      .change = on_change_of_key,
+                                      .arg = s};
+    if (setup->key_path)
+        rotation_start(&rotation, &s->rotation);
+}
+
+static int start_steps(struct agent_session *s, struct err *e)
 {
     const struct agent_setup *setup = s->setup;
     if (host_fingerprint(setup->bench->host, &s->fingerprint, e) < 0 ||
         worker_recover(setup->bench->host, setup->spool, e) < 0 ||
-        worker_start(loop, setup->bench, setup->spool, &worker_events, s, &s->worker, e) < 0)
+        worker_start(s->loop, setup->bench, setup->spool, &worker_events, s, &s->worker, e) < 0)
         return -1;
-    return peer_start(loop, zmq_context, setup->endpoint, setup->server_z85, &setup->key,
-                      &peer_events, s, &s->peer, e);
+    if (connect_with(s, &setup->key, &s->peer, e) < 0)
+        return -1;
+    watch_key(s);
+    return 0;
 }
 
 int agent_session_start(uv_loop_t *loop, void *zmq_context, const struct agent_setup *setup,
@@ -295,11 +361,13 @@ int agent_session_start(uv_loop_t *loop, void *zmq_context, const struct agent_s
     if (!s)
         return err_system(e, ENOMEM, "cannot start the session");
     s->setup = setup;
+    s->loop = loop;
+    s->zmq_context = zmq_context;
     uv_timer_init(loop, &s->beat);
     uv_timer_init(loop, &s->farewell);
     s->beat.data = s->farewell.data = s;
     s->open_handles = 2;
-    if (start_steps(s, loop, zmq_context, e) < 0) {
+    if (start_steps(s, e) < 0) {
         agent_session_free(&s);
         return -1;
     }

@@ -25,6 +25,7 @@ struct agent_setup {
     const char *endpoint;   /* the coordinator's, "tcp://..." */
     const char *server_z85; /* its public key */
     struct key_pair key;
+    const char *key_path; /* its file, beside which a next one may appear; NULL: none will */
     struct bench *bench;
     struct spool *spool;
     /* After agent_session_quit: nothing runs any more and the session may be freed. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "common/log.h"
 
+#include "common/clock.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,3 +44,17 @@ LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
 LOG_FUNCTION(log_warning, LOG_LEVEL_WARNING)
 LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
 LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
+
+enum { LIMIT_LINES = 10 };
+#define LIMIT_SPAN_NS (60 * NS_PER_S)
+
+bool log_limit_allows(struct log_limit *l)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (l->since_ns == 0 || now_ns - l->since_ns >= LIMIT_SPAN_NS) {
+        if (l->lines > LIMIT_LINES)
+            log_warning("%u more such lines were left out", l->lines - LIMIT_LINES);
+        *l = (struct log_limit){.since_ns = now_ns};
+    }
+    return l->lines++ < LIMIT_LINES;
+}

@@ -13,7 +13,7 @@
 #define SILENT_NS    (15 * NS_PER_S)
 #define LAST_WORD_NS NS_PER_S
 
-static struct connection *find(struct connections *c, int fd)
+static struct connection *find(const struct connections *c, int fd)
 {
     if (fd < 0 || (size_t)fd >= c->n || !c->by_fd[fd].open)
         return NULL;
@@ -97,15 +97,26 @@ void connections_heard(struct connections *c, int fd)
 void connections_shutdown(struct connections *c, int fd)
 {
     struct connection *now = find(c, fd);
-    if (now && same_peer(now, fd))
+    if (!now)
+        return;
+    now->over = true;
+    if (same_peer(now, fd))
         shutdown(fd, SHUT_RDWR);
 }
 
 void connections_cut_soon(struct connections *c, int fd)
 {
     struct connection *now = find(c, fd);
-    if (now)
-        now->cut_at_ns = clock_monotonic_ns() + LAST_WORD_NS;
+    if (!now)
+        return;
+    now->over = true;
+    now->cut_at_ns = clock_monotonic_ns() + LAST_WORD_NS;
+}
+
+bool connections_is_over(const struct connections *c, int fd)
+{
+    const struct connection *now = find(c, fd);
+    return now && now->over;
 }
 
 /* tcp(7), TCP_INFO; tcpi_bytes_received counts what TCP took in, read by us or not. */

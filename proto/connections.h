@@ -27,6 +27,7 @@ struct connection {
     uint64_t heard_bytes;     /* received when its last whole message was seen */
     bool heard;               /* since the last tick */
     int64_t cut_at_ns;        /* monotonic; 0: not to be cut */
+    bool over;                /* nothing that still comes is looked at */
 };
 
 struct connections {
@@ -46,9 +47,10 @@ void connections_set_data(struct connections *c, int fd, void *data);
 bool connections_adopt(struct connections *c, int fd);
 void connections_heard(struct connections *c, int fd);
 
-/* At once, or after the second that a last word takes to travel. */
+/* At once, or after the second that a last word takes to travel; either way it is over. */
 void connections_shutdown(struct connections *c, int fd);
 void connections_cut_soon(struct connections *c, int fd);
+bool connections_is_over(const struct connections *c, int fd);
 
 /* Cuts what is due, silent, or flooding; returns how many stand open. */
 size_t connections_tick(struct connections *c);

@@ -3,10 +3,8 @@
 
 #include "common/cleanup.h"
 #include "common/fs.h"
-#include "common/log.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -22,8 +20,6 @@ enum {
     MOST_FILE_BYTES = 4096,
     MOST_NAME_BYTES = 63,
 };
-
-static const char suffix[] = ".key";
 
 bool key_is_z85(const char *text)
 {
@@ -56,8 +52,7 @@ int key_pair_make(struct key_pair *ret, struct err *e)
     return 0;
 }
 
-/* The value of `name = "Z85"` at `line`, copied; 0 when the line is another key's. */
-static int take_value(const char *line, const char *name, char ret_z85[KEY_Z85_BYTES])
+int key_line_value(const char *line, const char *name, char *ret, size_t size)
 {
     size_t n = strlen(name);
     if (strncmp(line, name, n) != 0)
@@ -66,18 +61,30 @@ static int take_value(const char *line, const char *name, char ret_z85[KEY_Z85_B
     if (*line++ != '=')
         return -1;
     line += strspn(line, " \t");
-    if (*line++ != '"' || strcspn(line, "\"") != Z85_LENGTH)
+    if (*line++ != '"')
         return -1;
-    const char *rest = line + Z85_LENGTH + 1;
+    size_t length = strcspn(line, "\"");
+    if (length == 0 || length >= size || line[length] != '"')
+        return -1;
+    const char *rest = line + length + 1;
     if (rest[strspn(rest, " \t\r;")] != '\0')
         return -1;
-    char value[KEY_Z85_BYTES] = {0};
-    memcpy(value, line, Z85_LENGTH);
-    if (!key_is_z85(value))
-        return -1;
-    memcpy(ret_z85, value, sizeof value);
+    memcpy(ret, line, length);
+    ret[length] = '\0';
+    return (int)length;
+}
+
+/* 0 when the line is another's, -1 when it is no key. */
+static int take_key(const char *line, const char *name, char ret_z85[KEY_Z85_BYTES])
+{
+    char value[KEY_Z85_BYTES];
+    int found = key_line_value(line, name, value, sizeof value);
+    if (found > 0 && !key_is_z85(value))
+        found = -1;
+    if (found > 0)
+        memcpy(ret_z85, value, sizeof value);
     sodium_memzero(value, sizeof value);
-    return 1;
+    return found;
 }
 
 /* Z85 itself has the letter '#', so a comment is a line that begins with one. */
@@ -90,9 +97,9 @@ static int parse(const char *path, char *text, struct key_pair *ret, struct err 
         line += strspn(line, " \t\r");
         if (*line == '\0' || *line == '#')
             continue;
-        int found = take_value(line, "public", ret->public_z85);
+        int found = take_key(line, "public", ret->public_z85);
         if (found == 0)
-            found = take_value(line, "secret", ret->secret_z85);
+            found = take_key(line, "secret", ret->secret_z85);
         if (found <= 0)
             return err_set(e, ERR_INPUT,
                            "%s:%u: expected `public = \"...\"` or `secret = \"...\"` with a key of "
@@ -162,9 +169,7 @@ int key_public_load(const char *path, char ret_z85[KEY_Z85_BYTES], struct err *e
     return 0;
 }
 
-/* What is made beside `path` is the owner's alone, but where the folder hands its group down, as
- * the package makes /etc/plimsoll/keys for the coordinator's user, the group may read. */
-static mode_t mode_beside(const char *path, mode_t alone)
+mode_t key_mode_beside(const char *path, mode_t alone)
 {
     cleanup_free char *folder = fs_path("%s", path);
     char *slash = strrchr(folder, '/');
@@ -187,7 +192,7 @@ int key_pair_save(const char *path, const struct key_pair *pair, struct err *e)
                           "public = \"%s\"\nsecret = \"%s\"\n",
                           pair->public_z85, pair->secret_z85);
     cleanup_free char *draft = fs_path("%s.draft-%ld", path, (long)getpid());
-    int failed = fs_write_atomic(draft, text, (size_t)length, mode_beside(path, 0600), e);
+    int failed = fs_write_atomic(draft, text, (size_t)length, key_mode_beside(path, 0600), e);
     sodium_memzero(text, sizeof text);
     if (failed)
         return -1;
@@ -197,212 +202,7 @@ int key_pair_save(const char *path, const struct key_pair *pair, struct err *e)
     return failed;
 }
 
-struct entry {
-    char public_z85[KEY_Z85_BYTES];
-    enum key_role role;
-    char name[MOST_NAME_BYTES + 1];
-};
-
-struct key_table {
-    struct entry *entries; /* by key, ascending */
-    size_t n, capacity;
-};
-
 const char *key_role_name(enum key_role role)
 {
     return role == KEY_ROLE_AGENT ? "agent" : role == KEY_ROLE_CLIENT ? "client" : "none";
-}
-
-static const char *role_folder(enum key_role role)
-{
-    return role == KEY_ROLE_AGENT ? "agents" : "clients";
-}
-
-static int add(struct key_table *t, const struct entry *entry, struct err *e)
-{
-    if (t->n == t->capacity) {
-        size_t capacity = t->capacity ? 2 * t->capacity : 16;
-        struct entry *larger = reallocarray(t->entries, capacity, sizeof *larger);
-        if (!larger)
-            return err_system(e, ENOMEM, "cannot read the keys");
-        t->entries = larger;
-        t->capacity = capacity;
-    }
-    t->entries[t->n++] = *entry;
-    return 0;
-}
-
-/* One bad file must not lock everybody else out: it is told and left out. */
-static int add_file(struct key_table *t, enum key_role role, const char *folder, const char *file,
-                    struct err *e)
-{
-    size_t length = strlen(file);
-    if (length <= sizeof suffix - 1 || strcmp(file + length - (sizeof suffix - 1), suffix) != 0 ||
-        file[0] == '.')
-        return 0;
-    struct entry entry = {.role = role};
-    length -= sizeof suffix - 1;
-    if (length <= MOST_NAME_BYTES)
-        memcpy(entry.name, file, length);
-    cleanup_free char *path = fs_path("%s/%s", folder, file);
-    cleanup_err struct err why = ERR_INIT;
-    if (!key_is_name(entry.name)) {
-        log_warning("%s: the file's name is no name for a peer; it is left out", path);
-        return 0;
-    }
-    if (key_public_load(path, entry.public_z85, &why) < 0) {
-        if (why.errnum != ENOENT)
-            log_warning("%s; it is left out", err_text(&why));
-        return 0;
-    }
-    return add(t, &entry, e);
-}
-
-static int add_folder(struct key_table *t, enum key_role role, const char *keys, struct err *e)
-{
-    cleanup_free char *folder = fs_path("%s/%s", keys, role_folder(role));
-    DIR *d = opendir(folder);
-    if (!d)
-        return errno == ENOENT ? 0 : err_system(e, errno, "cannot read the keys in %s", folder);
-    int failed = 0;
-    struct dirent *file;
-    while (!failed && (file = readdir(d)))
-        failed = add_file(t, role, folder, file->d_name, e);
-    closedir(d);
-    return failed;
-}
-
-static int by_key(const void *a, const void *b)
-{
-    return strcmp(((const struct entry *)a)->public_z85, ((const struct entry *)b)->public_z85);
-}
-
-static int by_key_role_name(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    int order = by_key(x, y);
-    if (order == 0)
-        order = (int)x->role - (int)y->role;
-    return order ? order : strcmp(x->name, y->name);
-}
-
-/* One key has one name: of several, the first by role and name holds. */
-static void drop_repeated(struct key_table *t)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < t->n; i++) {
-        const struct entry *now = &t->entries[i];
-        if (kept > 0 && by_key(&t->entries[kept - 1], now) == 0) {
-            log_warning("%s `%s` and %s `%s` have one key; the second is left out",
-                        key_role_name(t->entries[kept - 1].role), t->entries[kept - 1].name,
-                        key_role_name(now->role), now->name);
-            continue;
-        }
-        t->entries[kept++] = *now;
-    }
-    t->n = kept;
-}
-
-int key_table_load(const char *folder, struct key_table **ret, struct err *e)
-{
-    struct stat st;
-    if (stat(folder, &st) < 0)
-        return err_system(e, errno, "cannot read the keys in %s", folder);
-    if (!S_ISDIR(st.st_mode))
-        return err_set(e, ERR_INPUT, "%s: expected a folder of keys", folder);
-    struct key_table *t = calloc(1, sizeof *t);
-    if (!t)
-        return err_system(e, ENOMEM, "cannot read the keys");
-    if (add_folder(t, KEY_ROLE_AGENT, folder, e) < 0 ||
-        add_folder(t, KEY_ROLE_CLIENT, folder, e) < 0) {
-        key_table_free(t);
-        return -1;
-    }
-    if (t->n > 0)
-        qsort(t->entries, t->n, sizeof *t->entries, by_key_role_name);
-    drop_repeated(t);
-    *ret = t;
-    return 0;
-}
-
-enum key_role key_table_find(const struct key_table *t, const char *public_z85,
-                             const char **ret_name)
-{
-    struct entry wanted = {0};
-    if (t->n == 0 || strlen(public_z85) != Z85_LENGTH)
-        return KEY_ROLE_NONE;
-    memcpy(wanted.public_z85, public_z85, KEY_Z85_BYTES);
-    const struct entry *found = bsearch(&wanted, t->entries, t->n, sizeof wanted, by_key);
-    if (!found)
-        return KEY_ROLE_NONE;
-    if (ret_name)
-        *ret_name = found->name;
-    return found->role;
-}
-
-size_t key_table_count(const struct key_table *t)
-{
-    return t->n;
-}
-
-enum key_role key_table_at(const struct key_table *t, size_t i, const char **ret_name,
-                           const char **ret_z85)
-{
-    *ret_name = t->entries[i].name;
-    *ret_z85 = t->entries[i].public_z85;
-    return t->entries[i].role;
-}
-
-void key_table_free(struct key_table *t)
-{
-    if (!t)
-        return;
-    free(t->entries);
-    free(t);
-}
-
-/* 1: this very key is allowed under this name already; -1: key or name is taken. */
-static int check_free(const char *folder, enum key_role role, const char *name, const char *path,
-                      const char *public_z85, struct err *e)
-{
-    struct key_table *t = NULL;
-    if (key_table_load(folder, &t, e) < 0)
-        return -1;
-    const char *other = NULL;
-    enum key_role found = key_table_find(t, public_z85, &other);
-    int result = 0;
-    if (found == role && other && strcmp(other, name) == 0)
-        result = 1;
-    else if (found != KEY_ROLE_NONE)
-        result = err_set(e, ERR_INPUT, "this key is allowed already, as %s `%s`",
-                         key_role_name(found), other);
-    else if (fs_exists(path))
-        result =
-            err_set(e, ERR_INPUT, "%s `%s` is allowed already with another key; remove %s first",
-                    key_role_name(role), name, path);
-    key_table_free(t);
-    return result;
-}
-
-int key_table_allow(const char *folder, enum key_role role, const char *name,
-                    const char *public_z85, struct err *e)
-{
-    if (!key_is_name(name))
-        return err_set(e, ERR_INPUT,
-                       "`%s` is not a name: expected letters, digits, `.`, `_`, `-`, at most %u, "
-                       "beginning with a letter or a digit",
-                       name, (unsigned)MOST_NAME_BYTES);
-    if (!key_is_z85(public_z85))
-        return err_set(e, ERR_INPUT, "not a public key: expected 40 characters of Z85");
-    cleanup_free char *peers = fs_path("%s/%s", folder, role_folder(role));
-    cleanup_free char *path = fs_path("%s/%s%s", peers, name, suffix);
-    if (fs_make_dirs(peers, mode_beside(peers, 0700), e) < 0)
-        return -1;
-    int there = check_free(folder, role, name, path, public_z85, e);
-    if (there != 0)
-        return there < 0 ? -1 : 0;
-    char text[128];
-    int length = snprintf(text, sizeof text, "# Allowed to connect as %s %s.\npublic = \"%s\"\n",
-                          key_role_name(role), name, public_z85);
-    return fs_write_atomic(path, text, (size_t)length, mode_beside(path, 0600), e);
 }

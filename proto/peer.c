@@ -2,6 +2,7 @@
 #include "proto/peer.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/fs.h"
 #include "common/loop.h"
 #include "proto/frame.h"
@@ -14,9 +15,9 @@
 #include <zmq.h>
 
 enum {
-    LEAST_DELAY_MS = 100,
-    FIRST_DELAY_MS = 1000, /* the first delay is drawn from these two */
+    FIRST_DELAY_MS = 1000, /* at most; doubled at each failure */
     MOST_DELAY_MS = 30000,
+    LEAST_DELAY_PART = 10, /* of the most at that time */
     WELCOME_MS = SOCKET_HANDSHAKE_MS + 5000,
     LINGER_MS = 500,
 };
@@ -32,7 +33,9 @@ struct peer {
     struct peer_events events;
     void *arg;
     enum peer_state state;
-    unsigned failures; /* since the last welcome */
+    unsigned failures;      /* since the last welcome */
+    int64_t clock_ahead_ns; /* of the coordinator's clock, once it has told it */
+    bool clock_told;
     void *socket, *monitor;
     struct loop_socket *watch, *monitor_watch;
     uv_timer_t timer; /* the next try, or the limit of the present one */
@@ -53,10 +56,13 @@ static void drop_socket(struct peer *p, int linger_ms)
  * they do not wear out a coordinator that is ill. */
 static uint64_t draw_delay_ms(unsigned failures)
 {
-    uint64_t ms = LEAST_DELAY_MS + randombytes_uniform(FIRST_DELAY_MS - LEAST_DELAY_MS + 1);
-    for (; failures > 1 && ms < MOST_DELAY_MS; failures--)
-        ms *= 2;
-    return ms < MOST_DELAY_MS ? ms : MOST_DELAY_MS;
+    uint32_t most_ms = FIRST_DELAY_MS;
+    for (; failures > 1 && most_ms < MOST_DELAY_MS; failures--)
+        most_ms *= 2;
+    if (most_ms > MOST_DELAY_MS)
+        most_ms = MOST_DELAY_MS;
+    uint32_t least_ms = most_ms / LEAST_DELAY_PART;
+    return least_ms + randombytes_uniform(most_ms - least_ms + 1);
 }
 
 static void lose(struct peer *p, bool refused, const char *why)
@@ -106,8 +112,27 @@ static bool from_coordinator(Plimsoll__Envelope__KindCase kind)
     }
 }
 
+static void note_clock(struct peer *p, int64_t clock_ns)
+{
+    if (clock_ns == 0)
+        return;
+    p->clock_told = true;
+    p->clock_ahead_ns = clock_ns - clock_realtime_ns();
+}
+
+bool peer_clock_ahead_ns(const struct peer *p, int64_t *ret_ns)
+{
+    if (p->clock_told)
+        *ret_ns = p->clock_ahead_ns;
+    return p->clock_told;
+}
+
 static void hear(struct peer *p, const Plimsoll__Envelope *m)
 {
+    if (m->kind_case == PLIMSOLL__ENVELOPE__KIND_REFUSE)
+        note_clock(p, m->refuse->clock_ns);
+    else if (m->kind_case == PLIMSOLL__ENVELOPE__KIND_WELCOME)
+        note_clock(p, m->welcome->clock_ns);
     if (m->kind_case == PLIMSOLL__ENVELOPE__KIND_REFUSE) {
         lose(p, true, m->refuse->reason);
     } else if (m->kind_case == PLIMSOLL__ENVELOPE__KIND_WELCOME && p->state == PEER_GREETING) {

@@ -2,7 +2,7 @@
 /*
  * An agent's or a client's end of a connection: a DEALER under CURVE that connects, says hello, and
  * comes back by itself. A refused DEALER never tries again on its own, so the socket is made anew
- * after a delay drawn from 0.1 to 1 s, doubling to 30 s.
+ * after a delay drawn from 0.1 to 1 s, and from twice that after each failure, up to 3 to 30 s.
  */
 #ifndef PROTO_PEER_H
 #define PROTO_PEER_H
@@ -11,6 +11,8 @@
 #include "proto/keys.h"
 #include "proto/plimsoll.pb-c.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <uv.h>
 
 struct peer;
@@ -31,6 +33,8 @@ int peer_start(uv_loop_t *loop, void *zmq_context, const char *endpoint, const c
                struct peer **ret, struct err *e);
 /* Queued only while welcomed; -1 otherwise. */
 int peer_send(struct peer *p, const Plimsoll__Envelope *m, struct err *e);
+/* The coordinator's clock less ours, by its last welcome or refusal that told it; else false. */
+bool peer_clock_ahead_ns(const struct peer *p, int64_t *ret_ns);
 void peer_stop(struct peer **p);
 
 #endif

@@ -3,7 +3,6 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "common/fs.h"
 #include "common/log.h"
 #include "common/loop.h"
 #include "proto/connections.h"
@@ -34,9 +33,8 @@ struct session {
     uint8_t route[ROUTE_BYTES];
     int fd; /* libzmq's; known by connections.h */
     enum session_state state;
-    char public_z85[KEY_Z85_BYTES];
-    char *name;
-    void *data; /* the owner's */
+    struct allowed_key key; /* as it was at the hello */
+    void *data;             /* the owner's */
     struct outbox *outbox;
 };
 
@@ -53,6 +51,7 @@ struct server {
     char endpoint[256];
     struct session *buckets[BUCKETS];
     struct connections connections;
+    struct log_limit refusals;
     uv_timer_t timer;
 };
 
@@ -81,15 +80,14 @@ static struct session *session_find(struct server *s, const uint8_t *route)
     return at;
 }
 
-static struct session *session_new(struct server *s, const struct incoming *m, const char *name)
+static struct session *session_new(struct server *s, const struct incoming *m,
+                                   const struct allowed_key *key)
 {
     struct session *n = calloc(1, sizeof *n);
     if (!n)
         return NULL;
-    *n = (struct session){.server = s, .fd = m->fd, .state = SESSION_JOINING};
+    *n = (struct session){.server = s, .fd = m->fd, .state = SESSION_JOINING, .key = *key};
     memcpy(n->route, m->route, ROUTE_BYTES);
-    strncpy(n->public_z85, m->user, sizeof n->public_z85 - 1);
-    n->name = fs_path("%s", name);
     n->outbox = outbox_new();
     struct session **bucket = bucket_of(s, m->route);
     n->next = *bucket;
@@ -100,7 +98,6 @@ static struct session *session_new(struct server *s, const struct incoming *m, c
 static void session_free(struct session *session)
 {
     outbox_drop(&session->outbox);
-    free(session->name);
     free(session);
 }
 
@@ -128,21 +125,30 @@ static int send_refuse(struct server *s, const uint8_t *route, const char *why, 
     Plimsoll__Refuse refuse = PLIMSOLL__REFUSE__INIT;
     Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
     refuse.reason = (char *)why;
+    refuse.clock_ns = clock_realtime_ns();
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_REFUSE;
     m.refuse = &refuse;
     return send_to(s, route, &m, NULL, e);
 }
 
-static int send_welcome(struct session *session, struct err *e)
+static int welcome(struct server *s, const uint8_t *route, const struct allowed_key *key,
+                   struct outbox *o, struct err *e)
 {
     Plimsoll__Welcome welcome = PLIMSOLL__WELCOME__INIT;
     Plimsoll__Envelope m = PLIMSOLL__ENVELOPE__INIT;
     welcome.software = "plimsoll " PLIMSOLL_VERSION;
-    welcome.beat_ns = (uint64_t)session->server->beat_ns;
+    welcome.beat_ns = (uint64_t)s->beat_ns;
+    welcome.clock_ns = clock_realtime_ns();
+    welcome.key_expires_ns = key->expires_ns == KEY_NEVER_NS ? 0 : key->expires_ns;
     m.kind_case = PLIMSOLL__ENVELOPE__KIND_WELCOME;
     m.welcome = &welcome;
+    return send_to(s, route, &m, o, e);
+}
+
+static int send_welcome(struct session *session, struct err *e)
+{
     session->state = SESSION_LIVE;
-    return send_to(session->server, session->route, &m, session->outbox, e);
+    return welcome(session->server, session->route, &session->key, session->outbox, e);
 }
 
 /* From here on the peer is heard no more. */
@@ -157,7 +163,7 @@ static void over(struct session *session, const char *why)
 
 static void throw_out(struct session *session, const char *why)
 {
-    log_warning("%s: %s; the connection is cut", session->name, why);
+    log_warning("%s: %s; the connection is cut", session->key.name, why);
     connections_shutdown(&session->server->connections, session->fd);
     over(session, why);
 }
@@ -165,7 +171,7 @@ static void throw_out(struct session *session, const char *why)
 int session_send(struct session *s, const Plimsoll__Envelope *m, struct err *e)
 {
     if (s->state == SESSION_OVER)
-        return err_set(e, ERR_CANCELLED, "the session with %s is over", s->name);
+        return err_set(e, ERR_CANCELLED, "the session with %s is over", s->key.name);
     if (s->state == SESSION_JOINING && send_welcome(s, e) < 0)
         return -1;
     return send_to(s->server, s->route, m, s->outbox, e);
@@ -182,12 +188,17 @@ void session_end(struct session *s, const char *why)
 
 const char *session_name(const struct session *s)
 {
-    return s->name;
+    return s->key.name;
 }
 
 const char *session_public_key(const struct session *s)
 {
-    return s->public_z85;
+    return s->key.public_z85;
+}
+
+const char *session_source_key(const struct session *s)
+{
+    return s->key.source_z85;
 }
 
 void session_set_data(struct session *s, void *data)
@@ -200,29 +211,38 @@ void *session_data(const struct session *s)
     return s->data;
 }
 
-/* The first reason not to let a hello in; NULL when there is none. */
-static const char *objection(struct server *s, const Plimsoll__Hello *hello, const char *user,
-                             const char *name)
+static unsigned live_sessions(const struct server *s, const char *name)
 {
-    if (strcmp(hello->name, name) != 0)
+    unsigned live = 0;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (const struct session *at = s->buckets[i]; at; at = at->next)
+            live += at->state != SESSION_OVER && strcmp(at->key.name, name) == 0;
+    return live;
+}
+
+/* The first reason not to let a hello in; NULL when there is none. */
+static const char *objection(struct server *s, const Plimsoll__Hello *hello,
+                             const struct allowed_key *key)
+{
+    if (strcmp(hello->name, key->name) != 0)
         return "its key was allowed under another name than it says: mend `name` in its "
                "configuration";
     if (hello->oldest_version > FRAME_VERSION)
         return "this coordinator is too old for the peer's version of the protocol";
-    unsigned live = 0;
-    for (size_t i = 0; i < BUCKETS; i++)
-        for (struct session *at = s->buckets[i]; at; at = at->next)
-            live += at->state != SESSION_OVER && strcmp(at->public_z85, user) == 0;
+    if (hello->inquiry)
+        return NULL;
+    unsigned live = live_sessions(s, key->name);
     if (s->role == KEY_ROLE_AGENT && live > 0)
-        return "another session with this key is live";
+        return "another session of this name is live";
     if (live >= MOST_SESSIONS_OF_A_CLIENT)
-        return "too many sessions with this key";
+        return "too many sessions of this name";
     return NULL;
 }
 
 static void refuse(struct server *s, const struct incoming *m, const char *name, const char *why)
 {
-    log_warning("refused %s: %s", name, why);
+    if (log_limit_allows(&s->refusals))
+        log_warning("refused %s: %s", name, why);
     send_refuse(s, m->route, why, NULL);
     connections_cut_soon(&s->connections, m->fd);
     if (s->events.refused)
@@ -236,7 +256,8 @@ static void join(struct session *session, const Plimsoll__Hello *hello)
     if (s->events.joined(s->arg, session, hello, &e) < 0) {
         if (session->state == SESSION_OVER)
             return;
-        log_warning("refused %s: %s", session->name, err_text(&e));
+        if (log_limit_allows(&s->refusals))
+            log_warning("refused %s: %s", session->key.name, err_text(&e));
         send_refuse(s, session->route, err_text(&e), NULL);
         connections_cut_soon(&s->connections, session->fd);
         session->state = SESSION_OVER;
@@ -248,21 +269,27 @@ static void join(struct session *session, const Plimsoll__Hello *hello)
 
 /* The first message of a connection, or one of a connection that is gone already. */
 static void greet(struct server *s, const struct incoming *m, const Plimsoll__Envelope *envelope,
-                  const char *name)
+                  const struct allowed_key *key)
 {
+    const char *name = key->name;
     if (envelope->kind_case != PLIMSOLL__ENVELOPE__KIND_HELLO) {
         refuse(s, m, name, "a session begins with a hello");
         return;
     }
-    const char *why = objection(s, envelope->hello, m->user, name);
+    const char *why = objection(s, envelope->hello, key);
     if (why) {
         refuse(s, m, name, why);
+        return;
+    }
+    if (envelope->hello->inquiry) {
+        welcome(s, m->route, key, NULL, NULL);
+        connections_cut_soon(&s->connections, m->fd);
         return;
     }
     /* Gone between its hello and now: its descriptor may be another connection's. */
     if (!connections_adopt(&s->connections, m->fd))
         return;
-    struct session *session = session_new(s, m, name);
+    struct session *session = session_new(s, m, key);
     if (!session) {
         refuse(s, m, name, "the coordinator is out of memory");
         return;
@@ -315,29 +342,37 @@ static const char *shape_error(const struct incoming *m)
     return NULL;
 }
 
-/* A key that was known at the handshake and is no more, or now is of another role or name. */
-static bool key_holds(struct server *s, const char *user, const struct session *session,
-                      const char **ret_name)
+/* Why the message's key is none for it, or not for this session; NULL when it is. */
+static const char *key_objection(struct server *s, const char *user, const struct session *session,
+                                 struct allowed_key *ret, char buffer[ZAP_REASON_BYTES])
 {
-    if (zap_lookup(s->zap, user, ret_name) != s->role)
-        return false;
-    return !session ||
-           (strcmp(session->public_z85, user) == 0 && strcmp(session->name, *ret_name) == 0);
+    *ret = (struct allowed_key){0};
+    if (!user || !zap_lookup(s->zap, user, ret))
+        return "its key was taken away";
+    const char *why = zap_objection(ret, s->role, buffer);
+    if (why || !session)
+        return why;
+    bool same = strcmp(session->key.public_z85, user) == 0 &&
+                strcmp(session->key.name, ret->name) == 0 &&
+                strcmp(session->key.source_z85, ret->source_z85) == 0;
+    return same ? NULL : "its key was given to another name";
 }
 
-static void handle(struct server *s, struct incoming *m)
+/* It got through its handshake: it is told why that is all, where the table still knows it. */
+static void bar(struct server *s, const struct incoming *m, const struct allowed_key *key,
+                const char *why)
 {
-    struct session *session = m->route_ours ? session_find(s, m->route) : NULL;
-    const char *name = NULL;
-    if (session && session->state == SESSION_OVER)
-        return;
-    if (!m->user || !key_holds(s, m->user, session, &name)) {
-        if (session)
-            throw_out(session, "its key was taken away");
-        else
-            connections_shutdown(&s->connections, m->fd);
-        return;
+    if (key->name[0] && m->route_ours) {
+        send_refuse(s, m->route, why, NULL);
+        connections_cut_soon(&s->connections, m->fd);
+    } else {
+        connections_shutdown(&s->connections, m->fd);
     }
+}
+
+static void handle_allowed(struct server *s, struct incoming *m, struct session *session,
+                           const struct allowed_key *key)
+{
     cleanup_err struct err e = ERR_INIT;
     const char *why = shape_error(m);
     ProtobufCMessage *decoded = NULL;
@@ -347,14 +382,30 @@ static void handle(struct server *s, struct incoming *m)
     if (why && session)
         session_end(session, why);
     else if (why && m->route_ours)
-        refuse(s, m, name, why);
+        refuse(s, m, key->name, why);
     else if (why)
         connections_shutdown(&s->connections, m->fd);
     else if (session)
         hear(session, (const Plimsoll__Envelope *)decoded);
     else
-        greet(s, m, (const Plimsoll__Envelope *)decoded, name);
+        greet(s, m, (const Plimsoll__Envelope *)decoded, key);
     frame_free(decoded);
+}
+
+static void handle(struct server *s, struct incoming *m)
+{
+    struct session *session = m->route_ours ? session_find(s, m->route) : NULL;
+    if (session && session->state == SESSION_OVER)
+        return;
+    char buffer[ZAP_REASON_BYTES];
+    struct allowed_key key;
+    const char *why = key_objection(s, m->user, session, &key, buffer);
+    if (why && session)
+        throw_out(session, why);
+    else if (why)
+        bar(s, m, &key, why);
+    else
+        handle_allowed(s, m, session, &key);
 }
 
 /* Parts behind the first are counted and dropped. */
@@ -423,7 +474,7 @@ static int on_message(void *socket, void *arg)
     while (read_monitor(s) == 0)
         ;
     connections_heard(&s->connections, m.fd);
-    if (s->socket)
+    if (s->socket && !connections_is_over(&s->connections, m.fd))
         handle(s, &m);
     zmq_msg_close(&m.body);
     return s->socket ? 0 : -1;
@@ -432,11 +483,15 @@ static int on_message(void *socket, void *arg)
 static void on_keys(void *arg)
 {
     struct server *s = arg;
+    char buffer[ZAP_REASON_BYTES];
+    struct allowed_key key;
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct session *at = s->buckets[i]; at; at = at->next) {
-            const char *name = NULL;
-            if (at->state != SESSION_OVER && !key_holds(s, at->public_z85, at, &name))
-                throw_out(at, "its key was taken away");
+            const char *why = at->state == SESSION_OVER
+                                  ? NULL
+                                  : key_objection(s, at->key.public_z85, at, &key, buffer);
+            if (why)
+                throw_out(at, why);
             if (!s->socket)
                 return;
         }

@@ -5,13 +5,13 @@
  * Peers set no routing ids, so a session is (connection, User-Id): the ROUTER's own 5-byte identity
  * of the connection, and the public key our ZAP handler vouched for, looked up in the live table
  * again at each message. The first message of a session must be a hello whose name is the key's. An
- * agent's key has one live session, a client's may have several.
+ * agent has one live session, whichever of its keys it uses; a client may have several.
  */
 #ifndef PROTO_SERVER_H
 #define PROTO_SERVER_H
 
 #include "common/err.h"
-#include "proto/keys.h"
+#include "proto/key_table.h"
 #include "proto/plimsoll.pb-c.h"
 #include "proto/zap.h"
 
@@ -31,7 +31,7 @@ struct server_events {
      * called after a refusal, nor by server_stop. The session must not be used after it returns. */
     void (*left)(void *arg, struct session *s, const char *why);
     /* May be NULL. A hello was refused without asking joined: not the key's name, or a second live
-     * session with an agent's key. `name` is the key's. */
+     * session of an agent. `name` is the key's. */
     void (*refused)(void *arg, const char *name, const char *why);
 };
 
@@ -52,6 +52,8 @@ int session_send(struct session *s, const Plimsoll__Envelope *m, struct err *e);
 void session_end(struct session *s, const char *why);
 const char *session_name(const struct session *s);
 const char *session_public_key(const struct session *s);
+/* The key under which its results are stored: that one, or the first it was rotated from. */
+const char *session_source_key(const struct session *s);
 void session_set_data(struct session *s, void *data);
 void *session_data(const struct session *s);
 

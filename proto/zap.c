@@ -3,6 +3,7 @@
 #include "proto/zap.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/fs.h"
 #include "common/log.h"
 #include "common/loop.h"
@@ -19,8 +20,10 @@ enum {
     RAW_KEY_BYTES = 32,
     MOST_PARTS = 7,
     MOST_PART_BYTES = 256,
-    SETTLE_MS = 20, /* copying a folder of keys in is one change, not a thousand */
-    POLL_MS = 1000, /* where folders cannot be watched */
+    SETTLE_MS = 20,              /* copying a folder of keys in is one change, not a thousand */
+    POLL_MS = 1000,              /* where folders cannot be watched */
+    MOST_EXPIRY_WAIT_MS = 60000, /* the clock may be set meanwhile */
+    MOST_BARRED_PER_S = 32,
 };
 
 enum { WATCH_ALL, WATCH_AGENTS, WATCH_CLIENTS, N_WATCHES };
@@ -36,7 +39,11 @@ struct zap {
     bool changed;                       /* the table is older than the folders */
     bool polling;                       /* the folders cannot be watched */
     uv_timer_t timer;
+    uv_timer_t expiry;              /* of the next key that does */
     struct zap_listener *listeners; /* owned by who listens */
+    int64_t barred_second; /* in which `barred` handshakes of known keys were let through */
+    unsigned barred;
+    struct log_limit refusals;
     unsigned open_handles;
 };
 
@@ -73,17 +80,80 @@ static void reload(struct zap *z)
     zap_set_table(z, table);
 }
 
+static void tell_listeners(struct zap *z)
+{
+    for (struct zap_listener *l = z->listeners, *next; l; l = next) {
+        next = l->next;
+        l->changed(l->arg);
+    }
+}
+
+static void await_expiry(struct zap *z);
+
+static void on_expiry(uv_timer_t *timer)
+{
+    struct zap *z = timer->data;
+    await_expiry(z);
+    tell_listeners(z);
+}
+
+/* A message shows by itself that its key has expired; this is for peers that are silent. */
+static void await_expiry(struct zap *z)
+{
+    int64_t now_ns = clock_realtime_ns();
+    int64_t next_ns = key_table_next_expiry_ns(z->table, now_ns);
+    int64_t wait_ms = (next_ns - now_ns) / NS_PER_MS + 1;
+    uv_timer_stop(&z->expiry);
+    if (next_ns != KEY_NEVER_NS)
+        uv_timer_start(&z->expiry, on_expiry,
+                       (uint64_t)(wait_ms < MOST_EXPIRY_WAIT_MS ? wait_ms : MOST_EXPIRY_WAIT_MS),
+                       0);
+}
+
 void zap_set_table(struct zap *z, struct key_table *table)
 {
     key_table_free(z->table);
     z->table = table;
+    await_expiry(z);
 }
 
-enum key_role zap_lookup(const struct zap *z, const char *public_z85, const char **ret_name)
+bool zap_lookup(struct zap *z, const char *public_z85, struct allowed_key *ret)
 {
-    if (folders_changed((struct zap *)z) || z->changed)
-        reload((struct zap *)z);
-    return key_table_find(z->table, public_z85, ret_name);
+    if (folders_changed(z) || z->changed)
+        reload(z);
+    const struct allowed_key *found = key_table_find(z->table, public_z85);
+    if (found)
+        *ret = *found;
+    return found != NULL;
+}
+
+const char *zap_objection(const struct allowed_key *k, enum key_role role,
+                          char buffer[ZAP_REASON_BYTES])
+{
+    int64_t now_ns = clock_realtime_ns();
+    char time[KEY_TIME_BYTES], now[KEY_TIME_BYTES];
+    switch (key_state(k, now_ns)) {
+    case KEY_REVOKED:
+        snprintf(buffer, ZAP_REASON_BYTES,
+                 "its key was revoked at %s: `coordctl keys make` makes a new one, and `coordctl "
+                 "keys allow`, on the coordinator's machine, allows that",
+                 key_time_format(k->revoked_ns, time));
+        return buffer;
+    case KEY_EXPIRED:
+        snprintf(buffer, ZAP_REASON_BYTES,
+                 "its key expired at %s, and the coordinator's clock says %s: `coordctl keys allow "
+                 "--expires`, on the coordinator's machine, would allow it for longer",
+                 key_time_format(k->expires_ns, time), key_time_format(now_ns, now));
+        return buffer;
+    case KEY_ALLOWED:
+        break;
+    }
+    if (k->role == role)
+        return NULL;
+    snprintf(buffer, ZAP_REASON_BYTES,
+             "its key is that of %s `%s`, and at this port only keys of %ss are allowed",
+             key_role_name(k->role), k->name, key_role_name(role));
+    return buffer;
 }
 
 void zap_listen(struct zap *z, struct zap_listener *l)
@@ -123,10 +193,7 @@ static void on_timer(uv_timer_t *timer)
     watch_folders(z);
     if (folders_changed(z) || z->changed)
         reload(z);
-    for (struct zap_listener *l = z->listeners, *next; l; l = next) {
-        next = l->next;
-        l->changed(l->arg);
-    }
+    tell_listeners(z);
 }
 
 static void on_folder(uv_fs_event_t *watch, const char *file, int events, int status)
@@ -203,22 +270,32 @@ static void answer(struct zap *z, const struct request *r, bool allowed, const c
     }
 }
 
+/* Whether one more known key may hear why it is not allowed. */
+static bool may_hear_why(struct zap *z)
+{
+    int64_t second = clock_monotonic_ns() / NS_PER_S;
+    if (second != z->barred_second)
+        z->barred = 0;
+    z->barred_second = second;
+    return z->barred++ < MOST_BARRED_PER_S;
+}
+
 static int on_request(void *socket, void *arg)
 {
     struct zap *z = arg;
     struct request r;
     if (!read_request(socket, &r))
         return -1;
-    char user[KEY_Z85_BYTES] = "";
-    const char *name = "";
-    enum key_role role = request_key(&r, user) ? zap_lookup(z, user, &name) : KEY_ROLE_NONE;
-    bool allowed = role != KEY_ROLE_NONE && strcmp(r.part[DOMAIN], key_role_name(role)) == 0;
-    if (!allowed)
-        log_warning("refused a connection from %s: %s %s%s%s",
-                    r.n > ADDRESS ? r.part[ADDRESS] : "?",
-                    role == KEY_ROLE_NONE ? "unknown key" : "this port is not for key", user,
-                    role == KEY_ROLE_NONE ? "" : " of ", name);
-    answer(z, &r, allowed, user);
+    char user[KEY_Z85_BYTES] = "", why[ZAP_REASON_BYTES] = "unknown key";
+    struct allowed_key key = {0};
+    bool known = request_key(&r, user) && zap_lookup(z, user, &key);
+    bool agents = strcmp(r.part[DOMAIN], key_role_name(KEY_ROLE_AGENT)) == 0;
+    bool allowed = known && !zap_objection(&key, agents ? KEY_ROLE_AGENT : KEY_ROLE_CLIENT, why);
+    if (!allowed && log_limit_allows(&z->refusals))
+        log_warning("refused a connection from %s with the key %s%s%s: %s",
+                    r.n > ADDRESS ? r.part[ADDRESS] : "?", user, known ? " of " : "",
+                    known ? key.name : "", why);
+    answer(z, &r, allowed || (known && may_hear_why(z)), user);
     return 0;
 }
 
@@ -240,16 +317,18 @@ void zap_stop(struct zap **zap)
     loop_socket_close(&z->watch);
     if (z->socket)
         zmq_close(z->socket);
-    z->open_handles = N_WATCHES + 1;
+    z->open_handles = N_WATCHES + 2;
     for (int i = 0; i < N_WATCHES; i++)
         uv_close((uv_handle_t *)&z->folders[i], on_closed);
     uv_close((uv_handle_t *)&z->timer, on_closed);
+    uv_close((uv_handle_t *)&z->expiry, on_closed);
 }
 
 static void init_handles(struct zap *z, uv_loop_t *loop)
 {
     uv_timer_init(loop, &z->timer);
-    z->timer.data = z;
+    uv_timer_init(loop, &z->expiry);
+    z->timer.data = z->expiry.data = z;
     for (int i = 0; i < N_WATCHES; i++) {
         uv_fs_event_init(loop, &z->folders[i]);
         z->folders[i].data = z;
@@ -266,8 +345,10 @@ static int start(struct zap *z, uv_loop_t *loop, void *zmq_context, struct err *
         uv_timer_start(&z->timer, on_timer, POLL_MS, POLL_MS);
     }
     folders_changed(z);
-    if (key_table_load(z->folder, &z->table, e) < 0)
+    struct key_table *table = NULL;
+    if (key_table_load(z->folder, &table, e) < 0)
         return -1;
+    zap_set_table(z, table);
     z->socket = zmq_socket(zmq_context, ZMQ_REP);
     int linger_ms = 0;
     if (!z->socket || zmq_setsockopt(z->socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms) < 0 ||

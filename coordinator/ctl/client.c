@@ -145,8 +145,7 @@ int client_wait(struct client *c, int64_t wait_ns, struct err *e)
     return 0;
 }
 
-/* A Z85 key as it stands, else the path of a file with one. */
-static int server_key(const char *text, char ret_z85[KEY_Z85_BYTES], struct err *e)
+int client_server_key(const char *text, char ret_z85[KEY_Z85_BYTES], struct err *e)
 {
     uint8_t raw[32];
     if (strlen(text) == KEY_Z85_BYTES - 1 && zmq_z85_decode(raw, text)) {
@@ -161,7 +160,7 @@ static int connect_peer(struct client *c, const struct client_target *target, st
     struct key_pair own;
     char server_z85[KEY_Z85_BYTES];
     if (key_pair_load(target->key, &own, e) < 0 ||
-        server_key(target->server_key, server_z85, e) < 0)
+        client_server_key(target->server_key, server_z85, e) < 0)
         return -1;
     return peer_start(c->loop, c->zmq, c->endpoint, server_z85, &own, &events, c, &c->peer, e);
 }

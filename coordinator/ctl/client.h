@@ -9,6 +9,7 @@
 #include "common/catalog/catalog.h"
 #include "common/err.h"
 #include "coordinator/ctl/options.h"
+#include "proto/keys.h"
 #include "proto/plimsoll.pb-c.h"
 
 #include <stdint.h>
@@ -50,6 +51,9 @@ struct client_options {
  */
 int client_target_find(const struct client_options *options, struct client_target *ret,
                        struct err *e);
+
+/* A Z85 key as it stands, else the path of a file with one. */
+int client_server_key(const char *text, char ret_z85[KEY_Z85_BYTES], struct err *e);
 
 /* Whether a coordinator is named on the command line, or a client.conf is there, right or wrong. */
 bool client_is_configured(const struct client_options *options);

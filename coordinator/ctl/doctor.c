@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/fs.h"
 #include "coordinator/child.h"
+#include "coordinator/ctl/doctor_keys.h"
 #include "coordinator/ctl/findings.h"
 #include "coordinator/ctl/options.h"
 #include "coordinator/ctl/place.h"
@@ -18,10 +19,18 @@ static int run(int argc, char **argv);
 extern const struct verb verb_doctor;
 const struct verb verb_doctor = {
     .name = "doctor",
-    .arguments = "[--json]",
+    .arguments = "[--json] [--keys] [--agent-conf FILE]",
     .summary = "Find out what this host can run and what it cannot, and why",
     .help =
-        "  --json  print what was found as JSON\n"
+        "  --json             print what was found as JSON, without the keys\n"
+        "  --keys             look at the keys alone: does the coordinator let this host's in, "
+        "and\n"
+        "                     why not; exit code 1 when it does not\n"
+        "  --agent-conf FILE  the configuration of this host's agent; default "
+        "/etc/plimsoll/agent.conf\n"
+        "The keys are coordctl's own (see `coordctl help hosts` for where it is looked up) and, on "
+        "an\n"
+        "agent's host, the agent's.\n"
         "It may boot a small VM, to see whether KVM really runs one (10 s at most). What it finds\n"
         "is kept in doctor.json of the state folder, where `coordctl check` reads it.\n",
     .run = run,
@@ -103,13 +112,8 @@ static void keep(const char *text)
         fprintf(stderr, "coordctl doctor: `check` will not know of this: %s\n", err_text(&e));
 }
 
-static int run(int argc, char **argv)
+static int examine(bool as_json)
 {
-    bool as_json = false;
-    char **operands;
-    const struct option_row rows[] = {{.name = "json", .flag = &as_json}, {0}};
-    if (options_parse(&verb_doctor, argc, argv, rows, 0, 0, &operands) < 0)
-        return EXIT_USAGE;
     cleanup_free char *text = NULL;
     cleanup_err struct err e = ERR_INIT;
     if (ask_agent(&text, &e) < 0) {
@@ -130,4 +134,25 @@ static int run(int argc, char **argv)
         print_found(found);
     json_decref(found);
     return EXIT_GOOD;
+}
+
+static int run(int argc, char **argv)
+{
+    bool as_json = false, keys_alone = false;
+    const char *agent_conf = NULL;
+    char **operands;
+    const struct option_row rows[] = {{.name = "json", .flag = &as_json},
+                                      {.name = "keys", .flag = &keys_alone},
+                                      {.name = "agent-conf", .text = &agent_conf},
+                                      {0}};
+    if (options_parse(&verb_doctor, argc, argv, rows, 0, 0, &operands) < 0)
+        return EXIT_USAGE;
+    if (keys_alone && as_json)
+        return options_complain(&verb_doctor, "--keys is not printed as JSON");
+    if (keys_alone)
+        return doctor_keys(agent_conf);
+    int code = examine(as_json);
+    if (code == EXIT_GOOD && !as_json)
+        doctor_keys(agent_conf);
+    return code;
 }

@@ -6,7 +6,7 @@
 #include "common/conf.h"
 #include "common/fs.h"
 #include "coordinator/ctl/place.h"
-#include "proto/keys.h"
+#include "proto/key_table.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,7 +87,7 @@ static int make_pair(const char *path, const char *keys, enum key_role role, con
     struct key_pair pair;
     if (key_pair_make(&pair, e) < 0 || key_pair_save(path, &pair, e) < 0)
         return -1;
-    return role == KEY_ROLE_NONE ? 0 : key_table_allow(keys, role, name, pair.public_z85, e);
+    return role == KEY_ROLE_NONE ? 0 : key_table_allow(keys, role, name, pair.public_z85, 0, e);
 }
 
 static int make_keys(const struct run_folder *f, struct err *e)

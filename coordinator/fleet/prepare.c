@@ -12,6 +12,14 @@
 /* Of one Prepare, see proto/caps.c. */
 enum { MOST_GUESTS = 1024 };
 
+static bool is_expected(const struct campaign *c, const char *host)
+{
+    for (size_t i = 0; i < c->n_expected; i++)
+        if (strcmp(c->expected[i], host) == 0)
+            return true;
+    return false;
+}
+
 /* The agents whose keys are allowed. Without the list nobody is waited for. */
 static void expect_agents(struct campaign *c)
 {
@@ -22,12 +30,13 @@ static void expect_agents(struct campaign *c)
         return;
     }
     size_t n = key_table_count(table);
+    int64_t now_ns = clock_realtime_ns();
     c->expected = memory_need(calloc(n + 1, sizeof *c->expected));
     for (size_t i = 0; i < n; i++) {
-        const char *name = NULL;
-        const char *key = NULL;
-        if (key_table_at(table, i, &name, &key) == KEY_ROLE_AGENT)
-            c->expected[c->n_expected++] = memory_text(name);
+        const struct allowed_key *key = key_table_at(table, i);
+        if (key->role == KEY_ROLE_AGENT && key_state(key, now_ns) == KEY_ALLOWED &&
+            !is_expected(c, key->name))
+            c->expected[c->n_expected++] = memory_text(key->name);
     }
     key_table_free(table);
 }

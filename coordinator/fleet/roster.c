@@ -96,7 +96,7 @@ void roster_greet(struct fleet_host *h, struct session *s, const Plimsoll__Hello
     h->spool_end = hello->next_sequence;
     memory_set(&h->software, hello->software);
     memory_set(&h->spool, hello->spool);
-    strncpy(h->key, session_public_key(s), sizeof h->key - 1);
+    strncpy(h->key, session_source_key(s), sizeof h->key - 1);
     if (h->fingerprint)
         plimsoll__fingerprint__free_unpacked(h->fingerprint, NULL);
     h->fingerprint = copy_fingerprint(hello->fingerprint);

@@ -34,7 +34,7 @@ struct fleet_host {
     Plimsoll__Fingerprint *fingerprint; /* NULL before the first hello */
     char identity[DIGEST_TEXT_BYTES]; /* of the facts that must match; "" before the first hello */
 
-    char key[KEY_Z85_BYTES];
+    char key[KEY_Z85_BYTES]; /* its results' source: stays through a rotation */
     char *spool;
     uint64_t spool_end; /* next_sequence of its hello: all before it has come, or is still in the
                            spool */

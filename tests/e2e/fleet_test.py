@@ -281,7 +281,7 @@ def refused(fleet):
     agent = rig.write(os.path.join(fleet.folder, "as-agent.conf"),
                       rig.read(os.path.join(fleet.folder, "client.conf")).replace("client.key", "agent-a.key"))
     os.link(os.path.join(fleet.folder, "a.key"), os.path.join(fleet.folder, "agent-a.key"))
-    expect_said(fleet.coordctl("hosts", conf=agent, code=3)[1], "refused us", fleet.agents["a"].public, "at this port")
+    expect_said(fleet.coordctl("hosts", conf=agent, code=3)[1], "refused us", "agent `a`", "at this port")
 
 
 def withdrawn(fleet, campaign):
@@ -314,7 +314,7 @@ def impostors(fleet, campaign):
     """An agent with the key of one that lives, and one that says another's name."""
     twin = fleet.start_agent("twin", fleet.netns["b"], says="a", key=os.path.join(fleet.folder, "a.key"))
     thief = fleet.start_agent("thief", fleet.netns["c"], says="a")
-    log_of(fleet, twin, "refused this agent", "another session with this key is live")
+    log_of(fleet, twin, "refused this agent", "another session of this name is live")
     log_of(fleet, thief, "refused this agent", "allowed under another name than it says", "`name`")
     log_of(fleet, fleet.coordinator, "refused a: another session", "refused thief: its key was allowed under")
     expect_said(fleet.coordctl("status", campaign)[0], "a session of host a was refused: another session",

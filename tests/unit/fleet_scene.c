@@ -269,7 +269,7 @@ void agent_open(struct scene *s, struct agent *a, const char *name)
     *a = (struct agent){.scene = s, .name = name, .next_sequence = 1};
     plimsoll__lease__init(&a->held);
     MUST(key_pair_make(&a->key, &e));
-    MUST(key_table_allow(s->keys, KEY_ROLE_AGENT, name, a->key.public_z85, &e));
+    MUST(key_table_allow(s->keys, KEY_ROLE_AGENT, name, a->key.public_z85, 0, &e));
 }
 
 void agent_join(struct agent *a)
@@ -363,7 +363,7 @@ void client_open_end(struct scene *s, struct client_end *c)
 {
     struct key_pair key;
     MUST(key_pair_make(&key, &e));
-    MUST(key_table_allow(s->keys, KEY_ROLE_CLIENT, "desk", key.public_z85, &e));
+    MUST(key_table_allow(s->keys, KEY_ROLE_CLIENT, "desk", key.public_z85, 0, &e));
     client_open_with(s, c, &key);
 }
 

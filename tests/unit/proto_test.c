@@ -6,7 +6,7 @@
 #include "common/fs.h"
 #include "proto/caps.h"
 #include "proto/frame.h"
-#include "proto/keys.h"
+#include "proto/key_table.h"
 #include "proto/recipe.h"
 #include "proto/settings.h"
 #include "tests/cmocka_with_needs.h"
@@ -464,7 +464,7 @@ static void a_folder_that_hands_its_group_down_lets_the_group_read_and_no_more(v
     assert_int_equal(stat(own, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0640);
     assert_int_equal(key_pair_load(own, &pair, &e), geteuid() == 0 ? 0 : -1);
-    assert_int_equal(key_table_allow(shared, KEY_ROLE_AGENT, "b", pair.public_z85, &e), 0);
+    assert_int_equal(key_table_allow(shared, KEY_ROLE_AGENT, "b", pair.public_z85, 0, &e), 0);
     assert_int_equal(stat(other, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0640);
     *strrchr(other, '/') = '\0';
@@ -515,26 +515,25 @@ static void one_key_has_one_name_and_one_role(void **state)
     cleanup_err struct err e = ERR_INIT;
     key_pair_make(&a, NULL);
     key_pair_make(&b, NULL);
-    assert_int_equal(key_table_allow(folder, KEY_ROLE_AGENT, "a", a.public_z85, NULL), 0);
-    assert_int_equal(key_table_allow(folder, KEY_ROLE_AGENT, "a", a.public_z85, NULL), 0);
-    assert_int_equal(key_table_allow(folder, KEY_ROLE_CLIENT, "x", a.public_z85, &e), -1);
+    assert_int_equal(key_table_allow(folder, KEY_ROLE_AGENT, "a", a.public_z85, 0, NULL), 0);
+    assert_int_equal(key_table_allow(folder, KEY_ROLE_AGENT, "a", a.public_z85, 0, NULL), 0);
+    assert_int_equal(key_table_allow(folder, KEY_ROLE_CLIENT, "x", a.public_z85, 0, &e), -1);
     assert_non_null(strstr(err_text(&e), "already, as agent `a`"));
-    assert_int_equal(key_table_allow(folder, KEY_ROLE_AGENT, "a", b.public_z85, &e), -1);
+    assert_int_equal(key_table_allow(folder, KEY_ROLE_AGENT, "a", b.public_z85, 0, &e), -1);
     assert_non_null(strstr(err_text(&e), "with another key"));
-    assert_int_equal(key_table_allow(folder, KEY_ROLE_AGENT, "../a", b.public_z85, &e), -1);
-    assert_int_equal(key_table_allow(folder, KEY_ROLE_AGENT, "b", "short", &e), -1);
-    assert_int_equal(key_table_allow(folder, KEY_ROLE_CLIENT, "b", b.public_z85, NULL), 0);
+    assert_int_equal(key_table_allow(folder, KEY_ROLE_AGENT, "../a", b.public_z85, 0, &e), -1);
+    assert_int_equal(key_table_allow(folder, KEY_ROLE_AGENT, "b", "short", 0, &e), -1);
+    assert_int_equal(key_table_allow(folder, KEY_ROLE_CLIENT, "b", b.public_z85, 0, NULL), 0);
     /* Junk beside the keys harms nobody. */
     cleanup_free char *junk = fs_path("%s/agents/junk.key", folder);
     assert_int_equal(fs_write_atomic(junk, "?", 1, 0600, NULL), 0);
     struct key_table *t = NULL;
-    const char *name = NULL;
     assert_int_equal(key_table_load(folder, &t, NULL), 0);
     assert_int_equal(key_table_count(t), 2);
-    assert_int_equal(key_table_find(t, a.public_z85, &name), KEY_ROLE_AGENT);
-    assert_string_equal(name, "a");
-    assert_int_equal(key_table_find(t, b.public_z85, &name), KEY_ROLE_CLIENT);
-    assert_int_equal(key_table_find(t, "nobody", &name), KEY_ROLE_NONE);
+    assert_int_equal(key_table_find(t, a.public_z85)->role, KEY_ROLE_AGENT);
+    assert_string_equal(key_table_find(t, a.public_z85)->name, "a");
+    assert_int_equal(key_table_find(t, b.public_z85)->role, KEY_ROLE_CLIENT);
+    assert_null(key_table_find(t, "nobody"));
     key_table_free(t);
 }
 

@@ -201,7 +201,7 @@ static int set_up(void **state)
     world.commits = true;
     cleanup_err struct err e = ERR_INIT;
     if (key_pair_make(&world.server_key, &e) < 0 || key_pair_make(&world.setup.key, &e) < 0 ||
-        key_table_allow(world.folder, KEY_ROLE_AGENT, "host-a", world.setup.key.public_z85, &e) <
+        key_table_allow(world.folder, KEY_ROLE_AGENT, "host-a", world.setup.key.public_z85, 0, &e) <
             0 ||
         zap_start(&world.loop, world.zmq, world.folder, &world.zap, &e) < 0 ||
         server_start(&world.loop, world.zmq, world.zap, KEY_ROLE_AGENT, &world.server_key,

@@ -30,7 +30,7 @@ static void on_message(void *arg, struct session *s, const Plimsoll__Envelope *m
         session_end(s, "enough");
         return;
     }
-    if (!world.echo)
+    if (!world.echo || (world.unanswered && strcmp(session_name(s), world.unanswered) == 0))
         return;
     Plimsoll__Envelope answer = PLIMSOLL__ENVELOPE__INIT;
     Plimsoll__Done done = PLIMSOLL__DONE__INIT;
@@ -154,7 +154,7 @@ void allow(struct end *end, enum key_role role, const char *name)
     cleanup_err struct err e = ERR_INIT;
     end->name = name;
     assert_int_equal(key_pair_make(&end->key, NULL), 0);
-    if (key_table_allow(world.folder, role, name, end->key.public_z85, &e) < 0)
+    if (key_table_allow(world.folder, role, name, end->key.public_z85, 0, &e) < 0)
         fail_msg("%s", err_text(&e));
 }
 

@@ -5,6 +5,7 @@
 #define TESTS_UNIT_WIRE_SCENE_H
 
 #include "common/clock.h"
+#include "proto/key_table.h"
 #include "proto/peer.h"
 #include "proto/server.h"
 #include "tests/cmocka_with_needs.h"
@@ -29,7 +30,8 @@ struct world {
     bool refuse_all;
     bool end_on_message;
     bool echo;
-    bool over; /* a test that failed may have left peers whose owners are gone */
+    const char *unanswered; /* of this name, all the same; NULL: nobody */
+    bool over;              /* a test that failed may have left peers whose owners are gone */
 };
 extern struct world world;
 

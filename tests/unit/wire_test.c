@@ -37,7 +37,7 @@ static void a_key_that_nobody_allowed_is_refused_at_the_handshake(void **state)
     assert_int_equal(world.joined, 0);
     /* It comes back by itself once it is allowed. */
     assert_int_equal(
-        key_table_allow(world.folder, KEY_ROLE_AGENT, "host-a", a.key.public_z85, NULL), 0);
+        key_table_allow(world.folder, KEY_ROLE_AGENT, "host-a", a.key.public_z85, 0, NULL), 0);
     run_until(a.welcomed == 1);
     peer_stop(&a.peer);
 }
