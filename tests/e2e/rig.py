@@ -325,9 +325,9 @@ class Rig:
                 self._ports = a.getsockname()[1], b.getsockname()[1]
         return self._ports
 
-    def start_coordinator(self, netns=None, more=""):
+    def start_coordinator(self, netns=None, more="", store=None):
         agents, clients = self.ports()
-        self.store = os.path.join(self.folder, "store.db")
+        self.store = store or os.path.join(self.folder, "store.db")
         conf = write(os.path.join(self.folder, "coordinator.conf"),
                      f'agents = "tcp://{self.address}:{agents}"\nclients = "tcp://{self.address}:{clients}"\n'
                      f'keys = "{self.keys}"\nstore = "{self.store}"\n{more}')
