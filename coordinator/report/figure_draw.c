@@ -92,7 +92,7 @@ void figure_begin(struct figure *fig, const struct figures *f, double height, do
     fprintf(fig->script,
             "set terminal svg size %d,%g dynamic noenhanced font 'sans-serif,14' name 'f%u'\n"
             "set encoding utf8\nset border 0\nunset key\nunset ytics\n"
-            "set lmargin at screen 0.02\nset rmargin at screen 0.98\n"
+            "set lmargin at screen 0.005\nset rmargin at screen 0.995\n"
             "set tmargin at screen %g\nset bmargin at screen %g\n"
             "set grid xtics lt 1 lw 1 dt solid lc rgb '#000003'\n"
             "set yrange [0:%g]\nset style fill solid 1 noborder\n",

@@ -327,12 +327,12 @@ static void every_mean_can_be_made_again_from_the_json(void **state)
 
 static char *own_path;
 
-/* The json report, written by this program started anew: what it takes at most is then its own. */
-static long peak_kib_of_report(const char *store)
+/* A report, written by this program started anew: what it takes at most is then its own. */
+static long peak_kib_of_report(const char *store, const char *format)
 {
     pid_t pid = fork();
     if (pid == 0) {
-        execl(own_path, own_path, store, (char *)NULL);
+        execl(own_path, own_path, store, format, (char *)NULL);
         _exit(127);
     }
     int status = 0;
@@ -342,10 +342,14 @@ static long peak_kib_of_report(const char *store)
     return u.ru_maxrss;
 }
 
-static int report_main(const char *store)
+static int report_main(const char *store, const char *word)
 {
+    enum report_format format;
     FILE *out = fopen("/dev/null", "w");
-    return report_write(store, SCENE_ID, REPORT_JSON, out, NULL, NULL) == 0 ? 0 : 1;
+    return report_format_parse(word, &format, NULL) == 0 &&
+                   report_write(store, SCENE_ID, format, out, NULL, NULL) == 0
+               ? 0
+               : 1;
 }
 
 #ifdef __SANITIZE_ADDRESS__
@@ -360,11 +364,23 @@ enum { MEMORY_FACTOR = 4 };
 enum { MEMORY_FACTOR = 1 };
 #endif
 
+static void check_cost(const char *store, const char *format)
+{
+    enum { MOST_KIB = MEMORY_FACTOR * (24 << 10) };
+    int64_t start_ns = clock_monotonic_ns();
+    long kib = peak_kib_of_report(store, format);
+    int64_t taken_ns = clock_monotonic_ns() - start_ns;
+    print_message("%s of 100,000 samples: %.2f s, at most %ld KiB\n", format,
+                  (double)taken_ns / 1e9, kib);
+    assert_true(kib < MOST_KIB);
+    assert_true(taken_ns < 20 * NS_PER_S);
+}
+
 /* 20,000 trials of five samples each; eight bytes a sample and the plan are what may be kept. */
 static void a_hundred_thousand_samples_take_little_memory(void **state)
 {
     (void)state;
-    enum { MANY = 20000, MOST_KIB = MEMORY_FACTOR * (24 << 10) };
+    enum { MANY = 20000 };
     struct scene *s = scene_open();
     struct store_trial *trials = calloc(MANY, sizeof *trials);
     scene_add_campaign(s, 0);
@@ -381,13 +397,9 @@ static void a_hundred_thousand_samples_take_little_memory(void **state)
     scene_end(s, "done", "");
     scene_settle(s);
     free(trials);
-    int64_t start_ns = clock_monotonic_ns();
-    long kib = peak_kib_of_report(s->path);
-    int64_t taken_ns = clock_monotonic_ns() - start_ns;
-    print_message("json of 100,000 samples: %.2f s, at most %ld KiB\n", (double)taken_ns / 1e9,
-                  kib);
-    assert_true(kib < MOST_KIB);
-    assert_true(taken_ns < 20 * NS_PER_S);
+    check_cost(s->path, "text");
+    check_cost(s->path, "html");
+    check_cost(s->path, "json");
     scene_free(&s);
 }
 
@@ -407,8 +419,8 @@ int main(int argc, char **argv)
     own_path = argv[0];
     if (argc == 2 && strcmp(argv[1], "--print-hostile") == 0)
         return print_hostile();
-    if (argc == 2)
-        return report_main(argv[1]);
+    if (argc == 3)
+        return report_main(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_says_what_was_measured_and_what_was_not),
         cmocka_unit_test(html_says_what_text_says_and_that_figures_need_gnuplot),
