@@ -18,7 +18,11 @@ static const struct key_row rows[] = {
     {.name = "flag", .type = KEY_FLAG, .fallback = "false", .help = "f"},
     {.name = "cpus", .type = KEY_INTEGER, .is_list = true, .least = 0, .most = 1023, .help = "c"},
     {.name = "size", .type = KEY_SIZE, .least = 1, .most = 1 << 30, .help = "s"},
-    {.name = "gone", .type = KEY_DURATION, .least = 1, .most = 1e15, .help = "d"},
+    {.name = "gone",
+     .type = KEY_DURATION,
+     .least = 1,
+     .most = INT64_C(1000000000000000),
+     .help = "d"},
     {.name = "share", .type = KEY_REAL, .least = 0, .most = 1, .help = "r"},
     {0},
 };

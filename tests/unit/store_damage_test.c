@@ -116,11 +116,12 @@ static void add_campaign(struct scene *s)
     Plimsoll__Plan plan = PLIMSOLL__PLAN__INIT;
     plan.name = plan.title = plan.text = "test";
     store_add_campaign(s->store, ID, &plan, 17, false, on_done, s);
-    struct store_trial trials[TRIALS];
+    struct store_trial *trials = calloc(TRIALS, sizeof *trials);
     for (unsigned i = 0; i < TRIALS; i++)
         trials[i] = (struct store_trial){
             .trial = i + 1, .cell = i % 3, .repetition = i / 3, .host = "a", .order = i};
     store_add_schedule(s->store, ID, 1, 0, trials, TRIALS, on_done, s);
+    free(trials);
 }
 
 static int set_up(void **state)
@@ -226,7 +227,7 @@ static void a_damaged_page_is_an_error_and_never_another_figure(void **state)
     cleanup_free char *bytes = malloc(s->length);
     assert_true(reads_well(s));
     for (size_t page = 0; page < s->length / PAGE_BYTES; page++)
-        for (unsigned k = 0; k < 8; k++, tried++) {
+        for (size_t k = 0; k < 8; k++, tried++) {
             memcpy(bytes, s->good, s->length);
             /* Eight places a page, the first in its header: zeros, ones, a flipped bit in turn. */
             size_t at = page * PAGE_BYTES + k * (PAGE_BYTES / 8) + (k > 0 ? 13 * k : 0);
