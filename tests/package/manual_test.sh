@@ -13,10 +13,10 @@ failed=0
 fail() { echo "FAILED: $*"; failed=1; }
 
 page_options() { sed -n 's/^\.It Sy .*\(\\-\\-[a-z\\-]*\).*/\1/p' "$1" | tr -d '\\' | sort -u; }
-getopt_options() { sed -n 's/^ *{"\([a-z-]*\)", [a-z]*_argument.*/--\1/p' "$1" | sort -u; }
+getopt_options() { grep -oE '[{]"[a-z-]+", [a-z]+_argument' "$1" | sed 's/^{"\([a-z-]*\)".*/--\1/' | sort -u; }
 verb_options() {
-    sed -n '/option_row rows\[\]/,/^ *};/s/.*{\.name = "\([a-z-]*\)".*/--\1/p' \
-        "$tree"/coordinator/ctl/[a-z]*.c
+    sed -n '/option_row rows\[\]/,/^ *};/p' "$tree"/coordinator/ctl/[a-z]*.c |
+        grep -oE '[{]\.name = "[a-z-]+"' | sed 's/.*"\(.*\)"/--\1/'
     # The macro's rows are for every verb that connects.
     sed -n '/define CLIENT_OPTION_ROWS/,/^$/p' "$tree/coordinator/ctl/client.h" |
         grep -oE '\.name = "[a-z-]+"' | sed 's/.*"\(.*\)"/--\1/'
