@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "coordinator/report/figure_draw.h"
 
-#include "common/lexer.h"
 #include "coordinator/report/gnuplot.h"
 #include "coordinator/report/markup.h"
 #include "coordinator/report/notes.h"
@@ -18,14 +17,18 @@ enum { WIDTH = 480, LABEL_CHARACTERS = 40, AXIS_HEIGHT = 30 };
 /* Cuts what would not fit beside the figure's own numbers. */
 static void shorten(char *label)
 {
+    static const char dots[] = "...";
     size_t characters = 0;
+    char *cut = NULL;
     for (char *at = label; *at; at++) {
-        if (((unsigned char)*at & 0xc0) == 0x80 || ++characters <= LABEL_CHARACTERS)
+        if (((unsigned char)*at & 0xc0) == 0x80)
             continue;
-        strcpy(at - 3, "...");
-        utf8_trim(label);
-        return;
+        characters++;
+        if (characters == LABEL_CHARACTERS - 2)
+            cut = at;
     }
+    if (cut && characters > LABEL_CHARACTERS)
+        memcpy(cut, dots, sizeof dots);
 }
 
 static void add_arm(const struct report_model *m, const struct report_group *g,

@@ -103,7 +103,7 @@ static int make_room(struct talk *t, struct err *e)
         return 0;
     if (t->capacity >= OUTPUT_MOST_BYTES)
         return err_set(e, ERR_SYSTEM, "gnuplot wrote more than %d MiB", OUTPUT_MOST_BYTES >> 20);
-    size_t capacity = t->capacity ? 2 * t->capacity : 4 * PIECE_BYTES;
+    size_t capacity = t->capacity ? 2 * t->capacity : (size_t)4 * PIECE_BYTES;
     char *larger = realloc(t->answer, capacity);
     if (!larger)
         return err_set(e, ERR_SYSTEM, "out of memory");

@@ -115,11 +115,11 @@ static void say_median(const struct report_model *m, const struct report_group *
 /* The first experiment's first metric in a sentence. */
 static void say_extremes(const struct report_model *m, FILE *out)
 {
-    const struct report_group *g[2];
+    const struct report_group *g[2] = {NULL, NULL};
     size_t cell = 0;
     const char *experiment = report_experiment(m, &cell);
     const struct metric_row *row = experiment ? report_metrics_of(m, experiment) : NULL;
-    if (!row || !row->name || extremes(m, experiment, row->name, g) < 2)
+    if (!row || !row->name || extremes(m, experiment, row->name, g) < 2 || !g[0] || !g[1])
         return;
     fputs(" Median from the least to the greatest: ", out);
     say_median(m, g[0], row, out);
@@ -130,9 +130,9 @@ static void say_extremes(const struct report_model *m, FILE *out)
 
 static void put_verdict(const struct report_model *m, FILE *out)
 {
-    const char *state = m->checks_failed                                ? " failed"
-                        : m->trials_missing || strcmp(m->state, "done") ? " missing"
-                                                                        : "";
+    const char *state = m->checks_failed                                     ? " failed"
+                        : m->trials_missing || strcmp(m->state, "done") != 0 ? " missing"
+                                                                             : "";
     fprintf(out, "<p class=\"verdict%s\">", state);
     say_completeness(m, out);
     say_checks(m, out);
