@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -63,7 +64,7 @@ static int add_file(struct key_table *t, enum key_role role, const char *folder,
     char name[KEY_NAME_BYTES] = "";
     length -= sizeof suffix - 1;
     if (length < KEY_NAME_BYTES)
-        memcpy(name, file, length);
+        snprintf(name, sizeof name, "%.*s", (int)length, file);
     cleanup_free char *path = fs_path("%s/%s", folder, file);
     cleanup_err struct err why = ERR_INIT;
     if (!key_is_name(name)) {
