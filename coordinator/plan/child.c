@@ -96,7 +96,7 @@ int plan_read_in_child(const char *program, const Plimsoll__Submit *submit,
     return 0;
 }
 
-static int limit(int resource, rlim_t soft, rlim_t hard)
+static int limit(__rlimit_resource_t resource, rlim_t soft, rlim_t hard)
 {
     const struct rlimit both = {soft, hard};
     return setrlimit(resource, &both);
