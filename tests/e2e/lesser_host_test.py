@@ -57,7 +57,7 @@ def without_root():
                 os.chown(path, NOBODY, NOBODY)
                 os.chmod(path, 0o755)
             nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-            said = run_with(r, ALL, nobody, programs, ["-u", "PLIMSOLL_RUNS", "-u", "XDG_STATE_HOME", f"HOME={home}"])
+            said = run_with(r, ALL, nobody, programs, ["-u", "PLIMSOLL_RUNS", "-u", "XDG_STATE_HOME", f"HOME={home}", f"XDG_RUNTIME_DIR={home}"])
             check(r, *said, (), {k: "needs root" for k in ALL})
         finally:
             shutil.rmtree(home)
